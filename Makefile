@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up everything they need; Python >= 3.11 and a package index are all they ask for.
+PYTHON ?= python3
+RUN ?= runs/demo
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint format bench clean
+
+# uv installs the same wheels several times faster than pip; it comes from the same index.
+.venv/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable ".[dev]"
+	touch $@
+
+$(RUN)/model/model.safetensors: | .venv/.installed
+	$(BIN)/python train.py fit --config configs/demo.yaml --run_dir $(RUN) --resume true
+
+demo: .venv/.installed $(RUN)/model/model.safetensors
+	$(BIN)/python -m eval pope chair attributes baselines --model $(RUN)
+	$(BIN)/python -m eval.report $(RUN)
+
+test: .venv/.installed lint
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . || true
+	$(BIN)/mypy
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.installed
+	$(BIN)/python -m bench.train
+	$(BIN)/python -m bench.attention
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,38 @@
+"""The one record that data sets yield and models read: media, and a dialogue about them."""
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+PLACEHOLDERS = {"image": "<image>", "clip": "<video>"}
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """An image (one frame) or a clip. frames: uint8 [T, H, W, 3], RGB, already upright."""
+
+    frames: np.ndarray
+    kind: Literal["image", "clip"] = "image"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its answer. The question may hold `<image>` and `<video>` placeholders, in the order of the sample's media.
+
+    weight: factor on the loss of this answer's tokens. task: free label for reports ("existence", "caption", ...).
+    """
+
+    question: str
+    answer: str = ""
+    weight: float = 1.0
+    task: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """id: unique within its data set; names the sample in every error message."""
+
+    id: str
+    media: tuple[Media, ...]
+    turns: tuple[Turn, ...]
+    system: str = ""
