@@ -36,3 +36,17 @@ class Sample:
     media: tuple[Media, ...]
     turns: tuple[Turn, ...]
     system: str = ""
+
+
+class BadSample(ValueError):
+    """A sample that cannot be used, and why. Whoever draws samples decides: stop with this message, or skip and count.
+
+    A data loader rebuilds a worker's exception from its text alone, hence the empty default.
+    """
+
+    def __init__(self, id: str, reason: str = "") -> None:
+        super().__init__(id, reason)
+        self.id, self.reason = id, reason
+
+    def __str__(self) -> str:
+        return f"sample {self.id!r}: {self.reason}" if self.reason else self.id
