@@ -1,0 +1,178 @@
+"""CHAIR: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018; recall and length as OPERA (Huang et al., CVPR 2024) adds them.
+
+The model describes a picture. Each word of the description that names an object is looked up among the picture's objects: CHAIR_i is the share of
+such mentions without an object, CHAIR_s the share of captions with at least one. Both grow with length, so length and recall stand beside them.
+"""
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.files import picture_in, records
+from eval.frame.intervals import Score, clustered, proportion
+from eval.text.objects import COCO_DOUBLES, Mentions, ObjectWords, singular_words
+from eval.text.synonyms import Synonyms
+
+LONG_PROMPT = "Please describe this image in detail."
+
+
+class CHAIR(Benchmark):
+    """Descriptions of scenes of the procedural world, or of COCO pictures with the user's own annotation files.
+
+    Args:
+        data: "world", or the list of image ids (JSON-lines of {"image_id": int}).
+        images: folder of the pictures that `data` names, as image_name says.
+        annotations: COCO `instances_*.json` and `captions_*.json` of those images.
+        synonyms: COCO synonym file ("node, synonym, synonym" a line). strip_synonyms: repair its stray blanks (published scores have them).
+        text: "singular" (original code) or "lemmas" (OPERA, CCA; needs NLTK).
+        prompt: None for the world's own caption question, or the long prompt on files. max_new_tokens: never compare across lengths; None for a
+            whole caption of the world or 512 on files.
+        size: scenes of the world. image_name: file of an image id.
+    """
+
+    def __init__(
+        self, data: str = "world", images: str | None = None, annotations: Sequence[str] = (), synonyms: str | None = None, strip_synonyms: bool = False,
+        text: Literal["singular", "lemmas"] = "singular", prompt: str | None = None, max_new_tokens: int | None = None, size: int = 500,
+        image_name: str = "COCO_val2014_{:012d}.jpg",
+    ) -> None:
+        world = data == "world"
+        if not world and not (annotations and synonyms):
+            raise ValueError("CHAIR on image ids needs --chair.annotations (COCO instances and captions files) and --chair.synonyms")
+        self.data = data
+        self.images = images
+        self.annotations = tuple(annotations)
+        self.synonyms = synonyms
+        self.strip_synonyms = strip_synonyms
+        self.text = text
+        self.prompt = prompt or (None if world else LONG_PROMPT)
+        self.max_new_tokens = max_new_tokens or (64 if world else 512)
+        self.size = size
+        self.image_name = image_name
+
+    def items(self) -> list[Item]:
+        if self.data == "world":
+            from eval.frame.world import CAPTION_QUESTION, scenes
+
+            self.prompt = self.prompt or CAPTION_QUESTION
+            return [
+                Item(scene.name, scene.name, scene.media, f"<image>\n{self.prompt}", {"image_id": scene.number, "objects": sorted(set(scene.shapes))})
+                for scene in scenes(self.size)]
+        ids = image_ids(Path(self.data))
+        truth = ground_truth(*coco_annotations(self.annotations, set(ids)), self._object_words())
+        return [
+            Item(str(i), str(i), picture_in(self.images, self.image_name.format(i)), f"<image>\n{self.prompt}",
+                 {"image_id": i, "objects": sorted(truth.get(i, ()))})
+            for i in ids]
+
+    def score(self, rows: Sequence[Row], parser: str) -> Scored:
+        object_words = self._object_words()
+        return score([caption_row(row["image_id"], object_words(row["answer"]), set(row["objects"])) for row in rows])
+
+    def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
+        return {"captions": [{"image_id": row["image_id"], "caption": row["answer"]} for row in rows]}
+
+    def explain(self, row: Row) -> Row:
+        """Words and verdict of one answered caption, for reports."""
+        return caption_row(row["image_id"], self._object_words()(row["answer"]), set(row["objects"]))
+
+    def _object_words(self) -> ObjectWords:
+        if self.synonyms is None:
+            from eval.frame.world import SYNONYMS
+
+            return ObjectWords(SYNONYMS, singular_words if self.text == "singular" else _lemmas(), {})
+        synonyms = Synonyms.read(self.synonyms, self.strip_synonyms)
+        return ObjectWords(synonyms, singular_words if self.text == "singular" else _lemmas(), COCO_DOUBLES)
+
+
+def _lemmas() -> Callable[[str], list[str]]:
+    from eval.text.wordnet import lemmas
+
+    return lemmas
+
+
+# --- parse and score
+
+
+def caption_row(image_id: Any, mentions: Mentions, truth: set[str]) -> Row:
+    """Verdict on one caption: mentions without an object (repeats count), objects that are mentioned (types), metrics of this caption alone."""
+    wrong = [[word, node] for word, node in zip(mentions.objects, mentions.nodes, strict=True) if node not in truth]
+    right = set(mentions.nodes) & truth
+    return {
+        "image_id": image_id, "words": list(mentions.words), "generated": list(mentions.nodes), "hallucinated": wrong, "gt": sorted(truth),
+        "recalled": sorted(right), "chair_s": int(bool(wrong)), "chair_i": len(wrong) / len(mentions.nodes) if mentions.nodes else 0.0,
+        "recall": len(right) / len(truth) if truth else 0.0}
+
+
+def score(rows: Sequence[Row]) -> Scored:
+    """Metrics of caption rows. length: mean words a caption (OPERA prints it as Len, divided by 100). unparsed: captions that name no object."""
+    totals = np.array([[len(r["hallucinated"]), len(r["generated"]), len(r["recalled"]), len(r["gt"]), len(r["words"]), 1] for r in rows], dtype=float)
+    totals = totals.reshape(-1, 6)
+    images = [row["image_id"] for row in rows]
+
+    def of(top: int, bottom: int) -> Score:
+        return clustered(images, totals, lambda s: s[..., top] / s[..., bottom], int(totals[:, bottom].sum()))
+
+    scores = {"chair_s": proportion(sum(r["chair_s"] for r in rows), len(rows)), "chair_i": of(0, 1), "recall": of(2, 3), "length": of(4, 5)}
+    silent = sum(not row["generated"] for row in rows)
+    remarks = tuple(f"{name} is undefined: nothing to divide by" for name, value in scores.items() if math.isnan(value.value))
+    return Scored(scores, len(rows), silent, remarks)
+
+
+# --- ground truth
+
+
+def ground_truth(
+    instances: Iterable[tuple[Any, str]], captions: Iterable[tuple[Any, str]], object_words: ObjectWords,
+) -> dict[Any, set[str]]:
+    """Nodes of each image: categories of its instances, and the objects that its reference captions name."""
+    found: dict[Any, set[str]] = {}
+    for image, category in instances:
+        node = object_words.synonyms.node(category)
+        if node is None:
+            raise ValueError(f"category {category!r} of image {image} is not in the synonym file; is it the file for this data set?")
+        found.setdefault(image, set()).add(node)
+    for image, caption in captions:
+        found.setdefault(image, set()).update(object_words(caption).nodes)
+    return found
+
+
+def coco_annotations(files: Sequence[str], ids: set[int]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """(image, category name) and (image, reference caption) of the given images, from COCO instances and captions files in any order."""
+    import json
+
+    instances: list[tuple[int, str]] = []
+    captions: list[tuple[int, str]] = []
+    for file in files:
+        try:
+            content = json.loads(Path(file).read_text(encoding="utf-8"))
+            names = {category["id"]: category["name"] for category in content.get("categories", ())}
+            for entry in content["annotations"]:
+                if entry["image_id"] not in ids:
+                    continue
+                if "caption" in entry:
+                    captions.append((entry["image_id"], entry["caption"]))
+                else:
+                    instances.append((entry["image_id"], names[entry["category_id"]]))
+        except OSError as error:
+            raise ValueError(f"cannot read the annotation file {file}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file} is not a COCO annotation file ({type(error).__name__}: {error}); expected {{'annotations': [...], 'categories': [...]}}"
+            ) from error
+    if not instances or not captions:
+        raise ValueError(
+            f"{', '.join(files)} hold {len(instances)} instances and {len(captions)} captions of the {len(ids)} images; CHAIR needs both: "
+            "give an instances_*.json and a captions_*.json of the same split")
+    return instances, captions
+
+
+def image_ids(path: Path) -> list[int]:
+    """Ids of a JSON-lines file of {"image_id": int}, in order, each once."""
+    rows = records(path)
+    wrong = next((number for number, row in enumerate(rows, 1) if not isinstance(row.get("image_id"), int)), None)
+    if wrong is not None:
+        raise ValueError(f"{path}, row {wrong}: expected {{\"image_id\": <integer>}}, found {str(rows[wrong - 1])[:80]}")
+    return list(dict.fromkeys(row["image_id"] for row in rows))

@@ -1,0 +1,1 @@
+"""What every benchmark shares: items and stages, batched resumable answers, intervals, the result file."""

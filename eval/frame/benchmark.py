@@ -1,0 +1,63 @@
+"""A benchmark: items to answer, and pure stages parse -> score -> aggregate over plain rows."""
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eval.frame.intervals import Score
+from mm.sample import Media
+
+Row = dict[str, Any]  # plain JSON values only
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question to the model.
+
+    id: unique within the benchmark. picture: name of what it is asked about; items of the same picture and media share the image's encoding.
+    media: reads the images or clips, called only when the item is answered. question: text as given to the model, placeholders included.
+    row: the truth, as plain JSON values, that scoring needs. candidates: answers whose log-probabilities are recorded beside the text, () for none.
+    context: reads the same picture with its objects erased, where that is known.
+    """
+
+    id: str
+    picture: str
+    media: Callable[[], tuple[Media, ...]]
+    question: str
+    row: Row = field(default_factory=dict)
+    candidates: tuple[str, ...] = ()
+    context: Callable[[], tuple[Media, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring gives: metrics by name, rows that were scored, answers that matched no rule of the parser, and remarks for the reader."""
+
+    scores: Mapping[str, Score]
+    n: int
+    unparsed: int
+    remarks: tuple[str, ...] = ()
+
+
+class Benchmark(ABC):
+    """Items, and what to do with the answers. A subclass in eval/<name>.py is the benchmark <name>; its constructor arguments are its options."""
+
+    max_new_tokens: int
+    parsers: ClassVar[tuple[str, ...]] = ("official",)
+
+    @abstractmethod
+    def items(self) -> Sequence[Item]:
+        """All items in the official order."""
+
+    @abstractmethod
+    def score(self, rows: Sequence[Row], parser: str) -> Scored:
+        """Metrics of rows: each an item's `row` plus `id`, `picture`, `answer` (text) and, where asked for, `logp`."""
+
+    @abstractmethod
+    def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
+        """Files in the benchmark's official format, name -> JSON-lines records, on which the official scorer runs."""
+
+    def settings(self) -> Row:
+        """What besides the model decides the numbers: prompt, protocol, data."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items() if not name.startswith("_")}

@@ -1,0 +1,47 @@
+"""Reading what users bring: records of JSON arrays and JSON-lines files, and pictures of a folder."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data.images import load_image
+from mm.sample import Media
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Objects of a JSON array or of a JSON-lines file, whatever the file is called. Raises ValueError with the line of a malformed record."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if text.lstrip().startswith("["):
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {error.lineno}: malformed JSON array ({error.msg})") from error
+    else:
+        found = [_record(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not found:
+        raise ValueError(f"{path} holds no records")
+    for number, record in enumerate(found, 1):
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, record {number}: expected an object, found {type(record).__name__}")
+    return found
+
+
+def _record(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number}: malformed JSON ({error.msg})") from error
+
+
+def picture_in(folder: str | None, name: str) -> Callable[[], tuple[Media, ...]]:
+    """Reader of one picture of `folder`, called when its questions are answered. Raises ValueError when no folder was given."""
+
+    def read() -> tuple[Media, ...]:
+        if folder is None:
+            raise ValueError(f"picture {name!r} is needed and no image folder was given; pass --images with the folder that holds it")
+        return (Media(load_image(Path(folder) / name)[None]),)
+
+    return read

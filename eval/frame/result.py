@@ -1,0 +1,103 @@
+"""The result file: scores with intervals, and everything that produced them."""
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from eval.frame.benchmark import Row, Scored
+
+
+@dataclass(frozen=True)
+class Result:
+    """One benchmark, one model, one lever. scores: metric -> {value, low, high, n}, None where undefined. seconds: of wall clock, this run only."""
+
+    benchmark: str
+    scores: dict[str, Row]
+    n: int
+    unparsed: int
+    remarks: list[str]
+    parser: str
+    settings: Row
+    lever: Row | None
+    config: Row
+    versions: dict[str, str]
+    revision: str
+    seconds: float
+
+    @staticmethod
+    def of(
+        benchmark: str, scored: Scored, parser: str, settings: Row, lever: Row | None, config: Row, seconds: float,
+    ) -> "Result":
+        return Result(
+            benchmark, {name: {key: _finite(value) for key, value in asdict(score).items()} for name, score in scored.scores.items()}, scored.n,
+            scored.unparsed, list(scored.remarks), parser, settings, lever, config, versions(), revision(), round(seconds, 3))
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; a reader never sees half a file."""
+        write(path, json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @staticmethod
+    def load(path: str | Path) -> "Result":
+        try:
+            return Result(**json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not a result file: {error}") from error
+
+    def table(self) -> str:
+        """Plain text: one metric a line with its interval, n and the number of unparsed answers."""
+        width = max(len(name) for name in self.scores)
+        lines = [f"{self.benchmark}: n {self.n}, unparsed {self.unparsed}, parser {self.parser}"]
+        for name, score in self.scores.items():
+            if score["value"] is None:
+                lines.append(f"  {name:<{width}}   undefined")
+            else:
+                lines.append(f"  {name:<{width}}  {score['value']:7.4f}  [{score['low']:.4f}, {score['high']:.4f}]  n {score['n']}")
+        return "\n".join(lines + [f"  note: {remark}" for remark in self.remarks])
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def write_files(folder: Path, stem: str, files: Mapping[str, Iterable[Row]]) -> list[Path]:
+    """JSON-lines files `<stem>.<name>.jsonl`, as a benchmark exports them."""
+    written = []
+    for name, rows in files.items():
+        written.append(folder / f"{stem}.{name}.jsonl")
+        write(written[-1], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return written
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in an evaluation, as far as installed."""
+    found = {"python": platform.python_version()}
+    for package in ("mm-attention", "torch", "transformers", "timm", "open_clip_torch", "numpy", "nltk"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def revision() -> str:
+    """Commit of the source tree, with "-dirty" if files differ from it; "unknown" outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).resolve().parents[2])]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + ("-dirty" if changed else "")
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
