@@ -1,0 +1,72 @@
+"""The user's own data: conversations about pictures and clips in the JSON form that LLaVA introduced (arXiv 2304.08485).
+
+    {"id": "7", "image": "cat.jpg", "conversations": [{"from": "human", "value": "<image>\\nWhat is this?"}, {"from": "gpt", "value": "A cat."}]}
+
+A file is an array of such records or holds one in each line. `image` and `video` are a file name or a list of them, relative to the media folder,
+and may both be there. The placeholders `<image>` and `<video>` in the questions say where each of them goes, in order; a kind that they do not
+mention at all is put in front of the first question. Where a record has videos only but says `<image>`, as LLaVA-Video does, the videos are meant.
+An answer may carry `weight` (a factor on its loss) and `task` (a label for reports); a first message `from: system`, or a key `system`, gives the
+instruction before the dialogue. The form {"messages": [{"role": "user", "content": "..."}]} is read as well, its content one text or a list of parts.
+
+    python -m data.llava file.json --media folder      # reads everything, lists what is broken and why
+"""
+import sys
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from data.dialogue import VIDEO, Misformed, read
+from data.images import Limits, load_image
+from data.records import Records
+from data.video import load_video
+from mm.sample import BadSample, Media, Sample
+
+
+class Conversations(Dataset[Sample]):
+    """Map-style data set of a LLaVA-style file of any size; its memory is a small table of where the records lie.
+
+    file: .json or .jsonl. media: the folder to which file names in it are relative; the file's own folder if None. frames: of each clip, evenly
+    spread; all of them if None. limits: which pictures are refused, how large they come out. A record without an id is called by its file and line.
+    Raises FileNotFoundError and ValueError on construction; on access BadSample for a record, picture or clip that cannot be used.
+    """
+
+    def __init__(self, file: str, media: str | None = None, frames: int | None = 8, limits: Limits | None = None) -> None:
+        self.file, self.media, self.frames, self.limits = file, media, frames, limits
+        if frames is not None and frames < 1:
+            raise ValueError(f"{frames} frames of each clip were asked for; ask for 1 or more, or for all with null.")
+        self.records = Records(file)
+        self.folder = Path(file).parent if media is None else Path(media)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"the media folder {self.folder} is not a folder; name the one that the file names in {file} are relative to.")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} was asked for, {self.file} has {len(self)}.")
+        where = id = self.records.where(index)
+        try:
+            record = self.records[index]
+            id = str(record.get("id", where))
+            system, turns, files = read(record)
+            return Sample(id, tuple(self.load(place, name) for place, name in files), turns, system)
+        except Misformed as error:
+            raise BadSample(id, f"{error} ({where})." if id != where else f"{error}.") from error
+        except ValueError as error:  # of Records and BrokenMedia, which name the place themselves
+            raise BadSample(id, str(error)) from error
+
+    def load(self, place: str, name: str) -> Media:
+        """The picture or clip of this name, for this placeholder."""
+        if place == VIDEO:
+            return Media(load_video(self.locate(name), self.frames, self.limits), "clip")
+        return Media(load_image(self.locate(name), self.limits)[None])
+
+    def locate(self, name: str) -> str:
+        return name if "://" in name else str(self.folder / name)
+
+
+if __name__ == "__main__":
+    from data.check import main
+
+    sys.exit(main())
