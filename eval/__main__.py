@@ -90,7 +90,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     folder = Path(options.out) if options.out else _beside(options.model)
     lever = Path(options.lever).stem if options.lever else None
     stem = "-".join(filter(None, (name, lever, None if options.view == "full" else options.view, f"limit{options.limit}" if options.limit else None)))
-    answers = folder / f"{stem}.answers.jsonl"
+    answers = folder / f"{stem}.items.jsonl"
     if options.overwrite:
         answers.unlink(missing_ok=True)
     items = [VIEWS[options.view](item) for item in limited(benchmark.items(), options.limit)]

@@ -14,7 +14,9 @@ from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.files import picture_in, records
 from eval.frame.intervals import Score, clustered, proportion
 from eval.text.objects import COCO_DOUBLES, Mentions, ObjectWords, singular_words
+from eval.text.singular import singular
 from eval.text.synonyms import Synonyms
+from eval.text.words import words
 
 LONG_PROMPT = "Please describe this image in detail."
 
@@ -27,7 +29,8 @@ class CHAIR(Benchmark):
         images: folder of the pictures that `data` names, as image_name says.
         annotations: COCO `instances_*.json` and `captions_*.json` of those images.
         synonyms: COCO synonym file ("node, synonym, synonym" a line). strip_synonyms: repair its stray blanks (published scores have them).
-        text: "singular" (original code) or "lemmas" (OPERA, CCA; needs NLTK).
+        text: base forms: "singular" of every word (original code), "lemmas" (OPERA, CCA; needs NLTK), or "known": a word of the synonym table stays as it
+            is, any other becomes singular. None: known on the world, where "cross" is an object, singular on files.
         prompt: None for the world's own caption question, or the long prompt on files. max_new_tokens: never compare across lengths; None for a
             whole caption of the world or 512 on files.
         size: scenes of the world. image_name: file of an image id.
@@ -35,7 +38,7 @@ class CHAIR(Benchmark):
 
     def __init__(
         self, data: str = "world", images: str | None = None, annotations: Sequence[str] = (), synonyms: str | None = None, strip_synonyms: bool = False,
-        text: Literal["singular", "lemmas"] = "singular", prompt: str | None = None, max_new_tokens: int | None = None, size: int = 500,
+        text: Literal["singular", "lemmas", "known"] | None = None, prompt: str | None = None, max_new_tokens: int | None = None, size: int = 500,
         image_name: str = "COCO_val2014_{:012d}.jpg",
     ) -> None:
         world = data == "world"
@@ -46,7 +49,7 @@ class CHAIR(Benchmark):
         self.annotations = tuple(annotations)
         self.synonyms = synonyms
         self.strip_synonyms = strip_synonyms
-        self.text = text
+        self.text = text or ("known" if world else "singular")
         self.prompt = prompt or (None if world else LONG_PROMPT)
         self.max_new_tokens = max_new_tokens or (64 if world else 512)
         self.size = size
@@ -54,12 +57,12 @@ class CHAIR(Benchmark):
 
     def items(self) -> list[Item]:
         if self.data == "world":
-            from eval.frame.world import CAPTION_QUESTION, scenes
+            from eval.frame.world import CAPTION_QUESTION, pictures
 
             self.prompt = self.prompt or CAPTION_QUESTION
             return [
-                Item(scene.name, scene.name, scene.media, f"<image>\n{self.prompt}", {"image_id": scene.number, "objects": sorted(set(scene.shapes))})
-                for scene in scenes(self.size)]
+                Item(scene.name, scene.name, scene.media, f"<image>\n{self.prompt}", {"image_id": scene.number, "objects": sorted(scene.shapes)}, (), scene.context)
+                for scene in pictures(self.size)]
         ids = image_ids(Path(self.data))
         truth = ground_truth(*coco_annotations(self.annotations, set(ids)), self._object_words())
         return [
@@ -79,15 +82,20 @@ class CHAIR(Benchmark):
         return caption_row(row["image_id"], self._object_words()(row["answer"]), set(row["objects"]))
 
     def _object_words(self) -> ObjectWords:
-        if self.synonyms is None:
+        if self.synonyms is not None:
+            synonyms, doubles = Synonyms.read(self.synonyms, self.strip_synonyms), COCO_DOUBLES
+        else:
             from eval.frame.world import SYNONYMS
 
-            return ObjectWords(SYNONYMS, singular_words if self.text == "singular" else _lemmas(), {})
-        synonyms = Synonyms.read(self.synonyms, self.strip_synonyms)
-        return ObjectWords(synonyms, singular_words if self.text == "singular" else _lemmas(), COCO_DOUBLES)
+            synonyms, doubles = SYNONYMS, {}
+        return ObjectWords(synonyms, _base_forms(self.text, synonyms), doubles)
 
 
-def _lemmas() -> Callable[[str], list[str]]:
+def _base_forms(text: str, synonyms: Synonyms) -> Callable[[str], list[str]]:
+    if text == "known":
+        return lambda caption: [word if synonyms.node(word) else singular(word) for word in words(caption)]
+    if text == "singular":
+        return singular_words
     from eval.text.wordnet import lemmas
 
     return lemmas

@@ -47,13 +47,13 @@ class POPE(Benchmark):
 
     def items(self) -> list[Item]:
         if self.data == "world":
-            from eval.frame.world import scenes
+            from eval.frame.world import EXISTENCE_QUESTION, pictures
 
-            pictures = scenes(self.size)
-            objects = [Objects(scene.name, scene.shapes) for scene in pictures]
-            found = [(split, row) for split in SPLITS for row in build(objects, split, self.k, random.Random(self.seed), "is there a {} in the image ?")]
-            media = {scene.name: scene.media for scene in pictures}
-            context = {scene.name: scene.context for scene in pictures}
+            scenes = pictures(self.size)
+            objects = [Objects(scene.name, scene.shapes) for scene in scenes]
+            found = [(split, row) for split in SPLITS for row in build(objects, split, self.k, random.Random(self.seed), EXISTENCE_QUESTION)]
+            media = {scene.name: scene.media for scene in scenes}
+            context = {scene.name: scene.context for scene in scenes}
         else:
             found = [(split, row) for split, rows in load(Path(self.data)).items() for row in rows]
             media = {row["image"]: picture_in(self.images, row["image"]) for _, row in found}

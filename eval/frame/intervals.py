@@ -44,6 +44,8 @@ def clustered(
     clusters: name of each row's cluster (its image). counts: [R, K] what each row adds. statistic: sums [..., K] -> values [...], NaN where
     undefined; undefined draws are left out. The same rows and seed give the same interval.
     """
+    if not len(clusters):
+        return Score(math.nan, math.nan, math.nan, 0)
     counts = np.asarray(counts, dtype=np.float64).reshape(len(clusters), -1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(counts.sum(0)))

@@ -1,0 +1,72 @@
+"""What a model of the procedural world can do beyond naming shapes: bind colours, count, relate, and compose what it never saw together.
+
+Attribute, number, pair and relation questions on test scenes; then three splits after gCOG (Ito et al., "On the generalization capacity of neural
+networks during generic multimodal reasoning", ICLR 2024): systematic (colour-shape pairs that training never shows), distractor (eight objects),
+productive (conjunctions). Each question is as often true as false, so chance is one half.
+"""
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+from data.world import Mix, Scenes
+from data.world.splits import Name
+from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.intervals import Score, proportion
+from eval.frame.world import pictures
+from eval.parsers import reader
+
+KINDS: Mapping[str, tuple[Name, str]] = {  # metric -> split of the world, kind of question
+    "existence": ("test", "existence"), "attribute": ("test", "attribute"), "number": ("test", "number"), "pair": ("test", "pair"),
+    "relation": ("test", "relation"), "systematic": ("systematic", "pair"), "distractor": ("distractor", "pair"),
+    "productive": ("productive", "conjunction")}
+
+
+class Skills(Benchmark):
+    """Yes/no questions of every kind.
+
+    Args:
+        size: scenes a split. seed: of the scenes. questions: of each kind a scene, as far as the scene can be asked that kind.
+    """
+
+    parsers: ClassVar[tuple[str, ...]] = ("official", "lmms_eval", "vlmevalkit", "strict")
+
+    def __init__(self, size: int = 500, seed: int = 0, questions: int = 2, max_new_tokens: int = 8) -> None:
+        self.size = size
+        self.seed = seed
+        self.questions = questions
+        self.max_new_tokens = max_new_tokens
+
+    def items(self) -> list[Item]:
+        found = []
+        for kind, (split, task) in KINDS.items():
+            scenes = Scenes(split, self.size, self.seed, self.questions, Mix.only(task))
+            for picture in pictures(self.size, split, self.seed):
+                found += [
+                    Item(f"{kind}/{picture.number}/{i}", picture.name, picture.media, f"<image>\n{asked.text}",
+                         {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context)
+                    for i, asked in enumerate(scenes.asked(picture.number))]
+        return found
+
+    def score(self, rows: Sequence[Row], parser: str) -> Scored:
+        return score([{**row, "prediction": parse(row["answer"], parser)} for row in rows])
+
+    def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
+        return {"answers": [{key: row[key] for key in ("id", "picture", "text", "label", "answer")} for row in rows]}
+
+
+def parse(text: str, parser: str = "official") -> str | None:
+    """"yes", "no" or None. These questions are our own, so the official reader is the strict one."""
+    return reader("strict" if parser == "official" else parser, "yes_no")(text)
+
+
+def score(rows: Sequence[Row]) -> Scored:
+    """Accuracy and yes-ratio a kind. An unparsed answer is wrong and not a yes. Rows: kind, label, prediction."""
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(row["kind"], []).append(row)
+    scores: dict[str, Score] = {}
+    for kind, part in kinds.items():
+        scores[f"{kind}/accuracy"] = proportion(sum(row["prediction"] == row["label"] for row in part), len(part))
+        scores[f"{kind}/yes_ratio"] = proportion(sum(row["prediction"] == "yes" for row in part), len(part))
+    remarks = tuple(f"{name} is undefined: no questions" for name, value in scores.items() if math.isnan(value.value))
+    return Scored(scores, len(rows), sum(row["prediction"] is None for row in rows), remarks)
