@@ -57,6 +57,25 @@ class TokenMap:
     def is_vision(self) -> Tensor:
         return self.kind == Kind.VISION
 
+    @property
+    def depth(self) -> Tensor:
+        """Number of tokens before each one on its own path: its document's trunk, then its own branch; 0 for padding. A trunk precedes its branches."""
+        real, trunk = self.is_real, self.is_real & (self.branch == 0)
+        order = torch.arange(self.shape[1], device=self.device)
+        document_start = _latest(_changes(self.document), order)
+        branch_start = _latest(_changes(self.document) | _changes(self.branch), order)
+        before = trunk.cumsum(1) - trunk.long()  # trunk tokens before this one, in the row; less those of earlier documents:
+        on_trunk = before - before.gather(1, document_start)
+        return torch.where(trunk, on_trunk, on_trunk + order - branch_start) * real
+
+    @property
+    def is_chain(self) -> bool:
+        """Every row is one document along one path, with padding on its right only: what a plain causal model takes a row for."""
+        real, here, ahead = self.is_real, self[:, :-1], self[:, 1:]
+        forks = (here.branch != 0) & (here.branch != ahead.branch)
+        breaks = ahead.is_real & (~here.is_real | (here.document != ahead.document) | forks)
+        return bool(real[:, 0].all() and not breaks.any())
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "TokenMap":
         """The map whose tables are `function` of these tables."""
         return TokenMap(*(function(getattr(self, field.name)) for field in fields(self)))
@@ -117,3 +136,13 @@ class TokenMap:
             return out
 
         return TokenMap(*(table(f.name) for f in fields(TokenMap)))
+
+
+def _changes(table: Tensor) -> Tensor:
+    """True where an entry differs from the one on its left, and at the start of a row."""
+    return torch.cat([torch.ones_like(table[:, :1], dtype=torch.bool), table[:, 1:] != table[:, :-1]], dim=1)
+
+
+def _latest(event: Tensor, order: Tensor) -> Tensor:
+    """Index of the latest event at or before each entry, [B, N]; each row begins with one."""
+    return torch.where(event, order, 0).cummax(1).values

@@ -1,0 +1,54 @@
+"""The only place that chooses an attention kernel."""
+import torch
+from torch import Tensor
+
+from mm.attention.backend import Backend, Query
+from mm.attention.part import AttentionPart
+from mm.attention.reference import Reference
+from mm.attention.sdpa import SDPA
+
+PREFERENCE: tuple[Backend, ...] = (SDPA(), Reference())  # the first that does not refuse; the reference never does
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, scale: float | None = None, need_lse: bool = False,
+           backend: Backend | None = None, dropout: float = 0.0) -> AttentionPart:
+    """Attention of queries over keys, on the fastest kernel that is exact for the call.
+
+    Args:
+        q: [B, H, Q, D]. k: [B, Hk, N, D], Hk divides H (grouped queries). v: [B, Hk, N, Dv]. Any strides; of mixed dtypes, the widest is used.
+        mask: bool, broadcastable to [B, H, Q, N], True where a row sees a key.
+        causal: the last query sees the last key (bottom-right aligned, so a prefill goes on behind a cache); ANDed with `mask`.
+        scale: of the dot products; 1 / sqrt(D) by default.
+        need_lse: also return the LSE, differentiable like the output.
+        backend: a kernel to insist on; ValueError with its reason if it refuses.
+        dropout: share of the weights that is dropped, as in training a plain model.
+
+    Returns:
+        out [B, H, Q, Dv] in q's dtype and lse [B, H, Q] in float32 (float64 for float64), None unless asked for.
+    """
+    query = checked(q, k, v, mask, causal, scale, dropout)
+    if backend is None:
+        backend = next(candidate for candidate in PREFERENCE if candidate.refuses(query, need_lse) is None)
+    elif (reason := backend.refuses(query, need_lse)) is not None:
+        raise ValueError(f"{type(backend).__name__} refuses this attention: {reason}; leave `backend` out to have one chosen")
+    part = backend(query, need_lse)
+    return part if part.out.dtype == q.dtype or torch.is_autocast_enabled(q.device.type) else AttentionPart(part.out.to(q.dtype), part.lse)
+
+
+def checked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None, dropout: float) -> Query:
+    """The call as a `Query`, in one dtype. ValueError naming what does not fit."""
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if not q.dim() == k.dim() == v.dim() == 4:
+        raise ValueError(f"attention needs q [B, H, Q, D], k [B, Hk, N, D] and v [B, Hk, N, Dv]; got {shapes}")
+    if k.shape[:3] != v.shape[:3] or q.shape[-1] != k.shape[-1] or q.shape[0] != k.shape[0]:
+        raise ValueError(f"batch, key heads, key count and head width must agree; got {shapes}")
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"{k.shape[1]} key heads cannot be shared evenly by {q.shape[1]} query heads")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"a mask is bool, True where a row sees a key; got {mask.dtype}, which kernels would add to the scores instead")
+    if not q.dtype == k.dtype == v.dtype and not torch.is_autocast_enabled(q.device.type):
+        widest = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
+        q, k, v = q.to(widest), k.to(widest), v.to(widest)
+    if mask is not None and mask.dim() < 4:
+        mask = mask[(None,) * (4 - mask.dim())]
+    return Query(q, k, v, mask, causal, scale, dropout)

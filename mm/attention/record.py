@@ -1,0 +1,89 @@
+"""Where a few chosen rows look, while the model runs: weights of these rows only, never Q x N."""
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mm.attention.reference import scores
+
+
+def row_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
+    """Attention weights [B, H, R, N] of the rows q [B, H, R, D] over k [B, Hk, N, D], float32; mask: bool, broadcastable. Rows that see nothing are 0."""
+    logits = scores(q.detach(), k.detach(), scale)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    return logits.softmax(-1).nan_to_num(0.0)
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Keeps the weights of chosen rows, per forward pass and layer.
+
+    layers: only these, all if None. rows: absolute indices of the prompt's rows to keep, [R] or [B, R]; the last row of each pass if None, which with left
+    padding is the row that predicts the next token. Passes that hold none of `rows` keep their last row.
+    groups: [B, N] group of each prompt token; weights are then kept as masses per group, [B, H, R, groups], and later tokens count as `decoded_group`.
+
+    steps: for each forward pass {layer: weights [B, H, R, N] or masses [B, H, R, G]}, on the CPU in float32. Step 0 is the prefill; the row of step t
+    predicts answer token t. With beams, B counts them.
+    """
+
+    layers: Iterable[int] | None = None
+    rows: Tensor | None = None
+    groups: Tensor | None = None
+    group_count: int = 0
+    decoded_group: int = 0
+    steps: list[dict[int, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers = None if self.layers is None else frozenset(self.layers)
+        if self.groups is not None and self.group_count <= 0:
+            self.group_count = max(int(self.groups.max()), self.decoded_group) + 1
+
+    @torch.no_grad()
+    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> None:
+        """One layer's attention of one pass. q: [B, H, Q, D]; k: [B, Hk, N, D], all keys so far; mask: bool or None; causal: bottom-right aligned."""
+        if not self.steps or layer in self.steps[-1] or (self.steps[-1] and layer < max(self.steps[-1])):
+            self.steps.append({})  # layers run in order, so a layer that comes again begins a new pass
+        if self.layers is not None and layer not in self.layers:
+            return
+        index = self._rows_of(q, k)
+        batch, heads, _, width = q.shape
+        few = q.gather(2, index[:, None, :, None].expand(batch, heads, -1, width))
+        weights = row_weights(few, k, visible_rows(mask, index, q, k, causal), scale)
+        self.steps[-1][layer] = (weights if self.groups is None else self._masses(weights)).float().cpu()
+
+    def _rows_of(self, q: Tensor, k: Tensor) -> Tensor:
+        """Rows of this pass to keep, [B, R], counted from its first."""
+        batch, queries = q.shape[0], q.shape[2]
+        last = torch.full((batch, 1), queries - 1, device=q.device)
+        if self.rows is None or queries == 1:
+            return last
+        rows = self.rows.to(q.device).expand(self.rows.shape[0] if self.rows.dim() == 2 else batch, -1)
+        rows = rows.repeat_interleave(batch // rows.shape[0], 0) - (k.shape[2] - queries)
+        if bool(((rows < 0) | (rows >= queries)).any()):
+            raise ValueError(f"the recorder's rows reach to {int(self.rows.max())}, and this pass reads {queries} tokens that end at {k.shape[2]}; "
+                             "give indices within the prompt, padding counted")
+        return rows
+
+    def _masses(self, weights: Tensor) -> Tensor:
+        assert self.groups is not None
+        batch, heads, rows, keys = weights.shape
+        groups = self.groups.to(weights.device)
+        groups = groups.repeat_interleave(batch // groups.shape[0], 0)
+        later = max(keys - groups.shape[1], 0)
+        groups = torch.nn.functional.pad(groups, (0, later), value=self.decoded_group)[:, None, None, :keys].expand(batch, heads, rows, keys)
+        return weights.new_zeros(batch, heads, rows, self.group_count).scatter_add(-1, groups, weights)
+
+
+def visible_rows(mask: Tensor | None, index: Tensor, q: Tensor, k: Tensor, causal: bool) -> Tensor | None:
+    """What the rows `index` [B, R] of this pass may see, bool [B, 1 or H, R, N]; None if everything."""
+    visible = None
+    if mask is not None:
+        mask = mask.expand(q.shape[0], -1, q.shape[2], k.shape[2])
+        visible = mask.gather(2, index[:, None, :, None].expand(-1, mask.shape[1], -1, k.shape[2]))
+    if causal:
+        end = index + (k.shape[2] - q.shape[2])
+        ahead = torch.arange(k.shape[2], device=q.device) <= end[:, None, :, None]
+        visible = ahead if visible is None else visible & ahead
+    return visible
