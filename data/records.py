@@ -113,9 +113,9 @@ class Window:
     def more(self) -> bool:
         """Take in the next piece and let go of what lies behind; whether there was one."""
         piece = next(self.pieces, "")
-        if self.byte == 0 and piece.startswith("\ufeff"):
-            piece, self.byte = piece[1:], len(BOM)
         self.text, self.at = self.text[self.at:] + piece, 0
+        if self.byte == 0 and self.text.startswith("\ufeff"):
+            self.at, self.byte = 1, len(BOM)
         return bool(piece)
 
     def move(self, to: int) -> None:

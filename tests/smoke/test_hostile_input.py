@@ -178,7 +178,7 @@ def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
 
 TWO = {"from": "human", "value": "<image>\n<image>\nwhich is larger ?"}
 FAULTS: dict[str, tuple[dict[str, object], str]] = {
-    "more placeholders than images": ({"conversations": [TWO, GPT]}, "2 <image> placeholders in the questions but 1 image file, expected as many; add"),
+    "more placeholders than images": ({"conversations": [TWO, GPT]}, "2 <image> placeholders in the questions but 1 image file, expected as many"),
     "fewer placeholders than images": ({"image": ["a.png"] * 3}, "1 <image> placeholder in the questions but 3 image files"),
     "a placeholder and no image": ({"image": None}, "1 <image> placeholder in the questions but 0 image files"),
     "a placeholder in an answer": ({"conversations": [HUMAN, {"from": "gpt", "value": "see <image>"}]}, "message 2 from 'gpt' holds <image>"),
