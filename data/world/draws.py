@@ -1,5 +1,6 @@
 """Random draws that are a pure function of a few integers, at about a tenth of a microsecond each."""
 from collections.abc import Sequence
+from enum import IntEnum
 from itertools import accumulate
 from typing import TypeVar
 
@@ -8,8 +9,14 @@ import numpy as np
 T = TypeVar("T")
 
 
+class Purpose(IntEnum):
+    """Last part of a stream's name: what is drawn for one item of one split."""
+
+    SCENE, QUESTION_SET, EPISODE, CLIP, EDIT = range(5)
+
+
 class Draws:
-    """A stream of random choices named by up to four integers, such as (seed, split, item).
+    """A stream of random choices named by up to four integers: (seed, split, item, purpose).
 
     A trailing zero does not change the name: (1, 2, 3) and (1, 2, 3, 0) are the same stream. Uniform numbers are drawn in bulk: a single call
     into numpy costs more than all the choices of a scene.

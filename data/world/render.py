@@ -66,10 +66,10 @@ def window(thing: SceneObject) -> tuple[slice, slice, tuple[slice, slice]]:
 
 
 def develop(pixels: np.ndarray, grain: float, noise: int) -> np.ndarray:
-    """Planes [3, H, W] in grey levels → uint8 [H, W, 3], with normal pixel noise of deviation `grain` from seed `noise`."""
+    """Planes [..., 3, H, W] in grey levels → uint8 [..., H, W, 3], with normal pixel noise of deviation `grain` from seed `noise`."""
     field = np.random.Generator(np.random.SFC64(noise)).standard_normal(pixels.shape, dtype=np.float32)
     field *= np.float32(grain)
     field += pixels
     field += np.float32(0.5)  # the cast below truncates
     np.clip(field, 0, 255, out=field)
-    return np.ascontiguousarray(field.astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray(np.moveaxis(field.astype(np.uint8), -3, -1))

@@ -15,7 +15,7 @@ YES, NO = "yes", "no"
 
 GRAMMAR = (
     "is", "are", "there", "a", "an", "the", "in", "image", "and", "object", "objects", "left", "right", "of", "above", "below",
-    "describe", "label", "which", "shape", "came", "first", "second", "changed", "what", YES, NO, ".", ",", "?")
+    "describe", "label", "which", "shape", "came", "first", "second", YES, NO, ".", ",", "?")
 WORDS = GRAMMAR + SHAPES + COLOURS + NUMBERS + NONSENSE
 
 # Lines as CHAIR reads them: the first word names the category, the others are further words for it.
