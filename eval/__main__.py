@@ -1,7 +1,8 @@
 """python -m eval pope chair --model runs/demo [--lever configs/lever/x.yaml] [--limit N] [--pope.k 3 ...]
 
-Names come first; each is a module of this package, whose options are `--<name>.<option>`. Results go to <model>/eval/<name>[-lever][-view].json,
-with the answers in the benchmark's official format beside them.
+Names come first; each is a module of this package, whose options are `--<name>.<option>`. Results go to <model>/eval/<name>[-lever][-view].json.
+Beside it: `.rows.jsonl` every item with answer, truth and verdict; files in the benchmark's official format; `.items.jsonl` the answers as they came,
+from which an interrupted run goes on.
 """
 import logging
 import sys
@@ -101,10 +102,13 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
         "decoding": {"greedy": True, "num_beams": 1, "max_new_tokens": benchmark.max_new_tokens}}
     asked = {**settings, "model": model.identity, "lever": model.lever}
     rows = run(items, model, answers, asked, benchmark.max_new_tokens, options.batch_size, _progress(name))
-    scored = benchmark.score(rows, options.parser)
+    rows = [{**row, **benchmark.judge(row, options.parser)} for row in rows]
+    read = stem if options.parser == "official" else f"{stem}-{options.parser}"
     write_files(folder, stem, benchmark.export(rows))
-    result = Result.of(name, scored, options.parser, settings, model.lever, {"model": model.identity, **model.config}, time.monotonic() - started)
-    result.save(folder / f"{stem}{'' if options.parser == 'official' else '-' + options.parser}.json")
+    write_files(folder, read, {"rows": rows})
+    config = {"model": model.identity, **model.config}
+    result = Result.of(name, benchmark.aggregate(rows), options.parser, settings, model.lever, config, time.monotonic() - started)
+    result.save(folder / f"{read}.json")
     return result
 
 

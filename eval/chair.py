@@ -3,8 +3,10 @@
 The model describes a picture. Each word of the description that names an object is looked up among the picture's objects: CHAIR_i is the share of
 such mentions without an object, CHAIR_s the share of captions with at least one. Both grow with length, so length and recall stand beside them.
 """
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ import numpy as np
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.files import picture_in, records
 from eval.frame.intervals import Score, clustered, proportion
+from eval.frame.world import CAPTION_QUESTION, SYNONYMS, pictures
 from eval.text.objects import COCO_DOUBLES, Mentions, ObjectWords, singular_words
 from eval.text.singular import singular
 from eval.text.synonyms import Synonyms
@@ -29,17 +32,17 @@ class CHAIR(Benchmark):
         images: folder of the pictures that `data` names, as image_name says.
         annotations: COCO `instances_*.json` and `captions_*.json` of those images.
         synonyms: COCO synonym file ("node, synonym, synonym" a line). strip_synonyms: repair its stray blanks (published scores have them).
-        text: base forms: "singular" of every word (original code), "lemmas" (OPERA, CCA; needs NLTK), or "known": a word of the synonym table stays as it
-            is, any other becomes singular. None: known on the world, where "cross" is an object, singular on files.
+        text: base forms: "singular" of every word (original code), "lemmas" (OPERA, CCA; needs NLTK), or "known": a word of the synonym table
+            stays as it is, any other becomes singular. None: known on the world, where "cross" is an object, singular on files.
         prompt: None for the world's own caption question, or the long prompt on files. max_new_tokens: never compare across lengths; None for a
             whole caption of the world or 512 on files.
         size: scenes of the world. image_name: file of an image id.
     """
 
     def __init__(
-        self, data: str = "world", images: str | None = None, annotations: Sequence[str] = (), synonyms: str | None = None, strip_synonyms: bool = False,
-        text: Literal["singular", "lemmas", "known"] | None = None, prompt: str | None = None, max_new_tokens: int | None = None, size: int = 500,
-        image_name: str = "COCO_val2014_{:012d}.jpg",
+        self, data: str = "world", images: str | None = None, annotations: Sequence[str] = (), synonyms: str | None = None,
+        strip_synonyms: bool = False, text: Literal["singular", "lemmas", "known"] | None = None, prompt: str | None = None,
+        max_new_tokens: int | None = None, size: int = 500, image_name: str = "COCO_val2014_{:012d}.jpg",
     ) -> None:
         world = data == "world"
         if not world and not (annotations and synonyms):
@@ -50,43 +53,37 @@ class CHAIR(Benchmark):
         self.synonyms = synonyms
         self.strip_synonyms = strip_synonyms
         self.text = text or ("known" if world else "singular")
-        self.prompt = prompt or (None if world else LONG_PROMPT)
+        self.prompt = prompt or (CAPTION_QUESTION if world else LONG_PROMPT)
         self.max_new_tokens = max_new_tokens or (64 if world else 512)
         self.size = size
         self.image_name = image_name
 
     def items(self) -> list[Item]:
+        question = f"<image>\n{self.prompt}"
         if self.data == "world":
-            from eval.frame.world import CAPTION_QUESTION, pictures
-
-            self.prompt = self.prompt or CAPTION_QUESTION
             return [
-                Item(scene.name, scene.name, scene.media, f"<image>\n{self.prompt}", {"image_id": scene.number, "objects": sorted(scene.shapes)}, (), scene.context)
+                Item(scene.name, scene.name, scene.media, question, {"image_id": scene.number, "objects": sorted(scene.shapes)}, (), scene.context)
                 for scene in pictures(self.size)]
         ids = image_ids(Path(self.data))
-        truth = ground_truth(*coco_annotations(self.annotations, set(ids)), self._object_words())
+        truth = ground_truth(*coco_annotations(self.annotations, set(ids)), self._object_words)
         return [
-            Item(str(i), str(i), picture_in(self.images, self.image_name.format(i)), f"<image>\n{self.prompt}",
-                 {"image_id": i, "objects": sorted(truth.get(i, ()))})
+            Item(str(i), str(i), picture_in(self.images, self.image_name.format(i)), question, {"image_id": i, "objects": sorted(truth.get(i, ()))})
             for i in ids]
 
-    def score(self, rows: Sequence[Row], parser: str) -> Scored:
-        object_words = self._object_words()
-        return score([caption_row(row["image_id"], object_words(row["answer"]), set(row["objects"])) for row in rows])
+    def judge(self, row: Row, parser: str) -> Row:
+        return caption_row(row["image_id"], self._object_words(row["answer"]), set(row["objects"]))
+
+    def aggregate(self, rows: Sequence[Row]) -> Scored:
+        return score(rows)
 
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
         return {"captions": [{"image_id": row["image_id"], "caption": row["answer"]} for row in rows]}
 
-    def explain(self, row: Row) -> Row:
-        """Words and verdict of one answered caption, for reports."""
-        return caption_row(row["image_id"], self._object_words()(row["answer"]), set(row["objects"]))
-
+    @cached_property
     def _object_words(self) -> ObjectWords:
         if self.synonyms is not None:
             synonyms, doubles = Synonyms.read(self.synonyms, self.strip_synonyms), COCO_DOUBLES
         else:
-            from eval.frame.world import SYNONYMS
-
             synonyms, doubles = SYNONYMS, {}
         return ObjectWords(synonyms, _base_forms(self.text, synonyms), doubles)
 
@@ -115,9 +112,10 @@ def caption_row(image_id: Any, mentions: Mentions, truth: set[str]) -> Row:
 
 
 def score(rows: Sequence[Row]) -> Scored:
-    """Metrics of caption rows. length: mean words a caption (OPERA prints it as Len, divided by 100). unparsed: captions that name no object."""
-    totals = np.array([[len(r["hallucinated"]), len(r["generated"]), len(r["recalled"]), len(r["gt"]), len(r["words"]), 1] for r in rows], dtype=float)
-    totals = totals.reshape(-1, 6)
+    """Metrics of caption rows. chair_s: captions with a wrong mention; chair_i: wrong mentions over mentions; recall: objects mentioned over objects,
+    both over all captions; length: mean words a caption (OPERA prints it as Len, divided by 100). unparsed: captions that name no object."""
+    lists = ("hallucinated", "generated", "recalled", "gt", "words")
+    totals = np.array([[len(row[name]) for name in lists] + [1] for row in rows], dtype=np.float64).reshape(-1, len(lists) + 1)
     images = [row["image_id"] for row in rows]
 
     def of(top: int, bottom: int) -> Score:
@@ -149,8 +147,6 @@ def ground_truth(
 
 def coco_annotations(files: Sequence[str], ids: set[int]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """(image, category name) and (image, reference caption) of the given images, from COCO instances and captions files in any order."""
-    import json
-
     instances: list[tuple[int, str]] = []
     captions: list[tuple[int, str]] = []
     for file in files:

@@ -17,9 +17,11 @@ import numpy as np
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.files import picture_in, records
 from eval.frame.intervals import Score, clustered, proportion, ratio
+from eval.frame.world import EXISTENCE_QUESTION, pictures
 from eval.parsers import reader
 
 SPLITS = ("random", "popular", "adversarial")
+UNDEFINED = Score(math.nan, math.nan, math.nan, 0)  # the official F1 without a true yes: a division by zero
 
 
 class POPE(Benchmark):
@@ -47,8 +49,6 @@ class POPE(Benchmark):
 
     def items(self) -> list[Item]:
         if self.data == "world":
-            from eval.frame.world import EXISTENCE_QUESTION, pictures
-
             scenes = pictures(self.size)
             objects = [Objects(scene.name, scene.shapes) for scene in scenes]
             found = [(split, row) for split in SPLITS for row in build(objects, split, self.k, random.Random(self.seed), EXISTENCE_QUESTION)]
@@ -63,8 +63,12 @@ class POPE(Benchmark):
                  {"split": split, **row}, ("yes", "no"), context.get(row["image"]))
             for i, (split, row) in enumerate(found)]
 
-    def score(self, rows: Sequence[Row], parser: str) -> Scored:
-        return score([{**row, "prediction": parse(row["answer"], parser), "matched": matched(row["answer"], parser)} for row in rows])
+    def judge(self, row: Row, parser: str) -> Row:
+        prediction = parse(row["answer"], parser)
+        return {"prediction": prediction, "matched": matched(row["answer"], parser), "correct": prediction == row["label"]}
+
+    def aggregate(self, rows: Sequence[Row]) -> Scored:
+        return score(rows)
 
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
         files: dict[str, list[Row]] = {}
@@ -141,6 +145,8 @@ def score(rows: Sequence[Row]) -> Scored:
         scores |= {f"{split}/{name}": value for name, value in _of_split(part).items()}
     if len(splits) > 1:
         scores |= _mean(splits)
+        if any(math.isnan(scores[f"{split}/f1"].value) for split in splits):
+            scores["mean/f1"] = UNDEFINED
     remarks = tuple(f"{name} is undefined on these answers" for name, value in scores.items() if math.isnan(value.value))
     return Scored(scores, len(rows), sum(not row["matched"] for row in rows), remarks)
 
@@ -149,10 +155,9 @@ def _of_split(rows: Sequence[Row]) -> dict[str, Score]:
     predictions, labels = [row["prediction"] for row in rows], [row["label"] for row in rows]
     c, values = count(predictions, labels), metrics(predictions, labels)
     f1 = clustered([row["image"] for row in rows], _f1_terms(rows), lambda s: 2 * s[..., 0] / (s[..., 0] + s[..., 1]), len(rows))
-    undefined = Score(math.nan, math.nan, math.nan, len(rows))  # without a yes there is no precision, and the official F1 is undefined too
     return {
         "accuracy": proportion(c.tp + c.tn, len(rows)), "precision": proportion(c.tp, c.tp + c.fp), "recall": proportion(c.tp, c.tp + c.fn),
-        "f1": undefined if math.isnan(values["f1"]) else Score(values["f1"], f1.low, f1.high, len(rows)), "yes_ratio": proportion(c.yes, len(rows))}
+        "f1": UNDEFINED if math.isnan(values["f1"]) else Score(values["f1"], f1.low, f1.high, len(rows)), "yes_ratio": proportion(c.yes, len(rows))}
 
 
 def _f1_terms(rows: Sequence[Row]) -> np.ndarray:

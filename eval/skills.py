@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from data.world import Mix, Scenes
+from data.world import Scenes, question_set
 from data.world.splits import Name
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.intervals import Score, proportion
@@ -25,30 +25,33 @@ class Skills(Benchmark):
     """Yes/no questions of every kind.
 
     Args:
-        size: scenes a split. seed: of the scenes. questions: of each kind a scene, as far as the scene can be asked that kind.
+        size: scenes a split; one that can be asked a kind is asked it once truly and once falsely. seed: of the scenes.
     """
 
     parsers: ClassVar[tuple[str, ...]] = ("official", "lmms_eval", "vlmevalkit", "strict")
 
-    def __init__(self, size: int = 500, seed: int = 0, questions: int = 2, max_new_tokens: int = 8) -> None:
+    def __init__(self, size: int = 500, seed: int = 0, max_new_tokens: int = 8) -> None:
         self.size = size
         self.seed = seed
-        self.questions = questions
         self.max_new_tokens = max_new_tokens
 
     def items(self) -> list[Item]:
         found = []
         for kind, (split, task) in KINDS.items():
-            scenes = Scenes(split, self.size, self.seed, self.questions, Mix.only(task))
-            for picture in pictures(self.size, split, self.seed):
-                found += [
-                    Item(f"{kind}/{picture.number}/{i}", picture.name, picture.media, f"<image>\n{asked.text}",
-                         {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context)
-                    for i, asked in enumerate(scenes.asked(picture.number))]
+            scenes = pictures(self.size, split, self.seed)
+            for row in question_set(Scenes(split, self.size, self.seed), task):
+                picture, asked = scenes[row.scene], row.question
+                found.append(Item(
+                    f"{kind}/{row.scene}/{asked.answer}", picture.name, picture.media, f"<image>\n{asked.text}",
+                    {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context))
         return found
 
-    def score(self, rows: Sequence[Row], parser: str) -> Scored:
-        return score([{**row, "prediction": parse(row["answer"], parser)} for row in rows])
+    def judge(self, row: Row, parser: str) -> Row:
+        prediction = parse(row["answer"], parser)
+        return {"prediction": prediction, "correct": prediction == row["label"]}
+
+    def aggregate(self, rows: Sequence[Row]) -> Scored:
+        return score(rows)
 
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
         return {"answers": [{key: row[key] for key in ("id", "picture", "text", "label", "answer")} for row in rows]}

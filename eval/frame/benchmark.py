@@ -51,8 +51,13 @@ class Benchmark(ABC):
         """All items in the official order."""
 
     @abstractmethod
-    def score(self, rows: Sequence[Row], parser: str) -> Scored:
-        """Metrics of rows: each an item's `row` plus `id`, `picture`, `answer` (text) and, where asked for, `logp`."""
+    def judge(self, row: Row, parser: str) -> Row:
+        """Parse and score one answer. row: an item's `row` plus `id`, `picture`, `answer` (text) and `logp` (None unless asked for). Returns the
+        verdict, which joins the row: plain JSON values, with `correct` (bool) where an answer is right or wrong as a whole."""
+
+    @abstractmethod
+    def aggregate(self, rows: Sequence[Row]) -> Scored:
+        """Metrics of judged rows."""
 
     @abstractmethod
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:

@@ -17,8 +17,8 @@ def benchmark_class(name: str) -> type[Benchmark]:
     if name not in names():
         near = get_close_matches(name, names(), n=1, cutoff=0.4)
         raise ValueError(f"no benchmark {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + f" There are: {', '.join(names())}.")
-    module = import_module(f"eval.{name}")
-    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Benchmark) and value.__module__ == module.__name__]
+    classes = [value for value in vars(import_module(f"eval.{name}")).values() if inspect.isclass(value) and value.__module__ == f"eval.{name}"]
+    found = [value for value in classes if issubclass(value, Benchmark)]
     if len(found) != 1:
         raise ValueError(f"eval/{name}.py should define one class derived from Benchmark; it defines {len(found)}")
     return found[0]

@@ -26,7 +26,12 @@ class Answer:
 
 
 class Answerer(Protocol):
-    """What the runner needs of a model."""
+    """What an evaluation needs of a model. identity: which weights, so that answers of others are not taken for its own. lever: what is steered.
+    config: what it is made of."""
+
+    identity: Row
+    lever: Row | None
+    config: Row
 
     def answer(self, items: Sequence[Item], max_new_tokens: int) -> list[Answer]:
         """One answer per item, in order. Items of one picture are neighbours."""
@@ -52,12 +57,13 @@ def run(
     with path.open("ab") as file:
         for batch in batches[done:]:
             found = answerer.answer(batch, max_new_tokens)
-            lines = [{"picture": i.picture, "question": i.question, "answer": a.text, **({"logp": _rounded(a.logp)} if a.logp else {})}
-                     for i, a in zip(batch, found, strict=True)]
-            file.write(b"".join(_line(line) for line in lines))
+            lines: dict[Key, Row] = {
+                key_of(item): {"picture": item.picture, "question": item.question, "answer": a.text, **({"logp": _rounded(a.logp)} if a.logp else {})}
+                for item, a in zip(batch, found, strict=True)}
+            file.write(b"".join(_line(line) for line in lines.values()))
             file.flush()
             os.fsync(file.fileno())
-            answers.update({(line["picture"], line["question"]): line for line in lines})
+            answers.update(lines)
             progress(len(answers), total)
     return [{**item.row, "id": item.id, "picture": item.picture, "answer": answers[key_of(item)]["answer"], "logp": answers[key_of(item)].get("logp")}
             for item in items]
@@ -100,20 +106,17 @@ def _resume(path: Path, settings: Row, batches: Sequence[Sequence[Item]]) -> tup
     if lines[0] != header:
         raise Mismatch(f"{path} holds answers made with other settings: {_difference(lines[0], settings)}. Give another --out, or --overwrite true.")
     answers: dict[Key, Row] = {}
-    place, kept = 1, len(header)
-    for done, batch in enumerate(batches):
+    place, done = 1, 0
+    for batch in batches:
         part = [_read(line) for line in lines[place:place + len(batch)]]
         if len(part) < len(batch) or part[-1] is None:  # the batch that was being written
             break
         for found, item in zip(part, batch, strict=True):
             if found is None or (found.get("picture"), found.get("question")) != key_of(item):
-                raise Mismatch(f"{path}, line {place + 1}: not the answer to item {item.id} ({item.question!r}). Give another --out, or --overwrite true.")
+                raise Mismatch(f"{path}: no answer to item {item.id} where it should be. Give another --out, or --overwrite true.")
             answers[key_of(item)] = found
-        kept += sum(len(line) for line in lines[place:place + len(batch)])
-        place += len(batch)
-    else:
-        done = len(batches)
-    os.truncate(path, kept)
+        place, done = place + len(batch), done + 1
+    os.truncate(path, sum(len(line) for line in lines[:place]))
     return answers, done
 
 

@@ -4,20 +4,23 @@ The rule is applied blindly to every word, as there: "this" becomes "thi", "bus"
 code contain these slips, so they are kept; a lemmatiser (`eval.text.wordnet`) does not make them.
 """
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 IRREGULAR = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "oxen": "ox", "mice": "mouse", "lice": "louse", "dice": "die",
-    "geese": "goose", "feet": "foot", "teeth": "tooth", "brethren": "brother", "kine": "cow", "pence": "penny", "loaves": "loaf",
-}
-SAME_IN_PLURAL = frozenset(
-    "bison bream breeches chassis cod corps debris deer elk flounder gallows graffiti headquarters herpes jackanapes mackerel mumps news pincers pliers "
-    "proceedings rabies salmon scissors series sheep shears species swine swiss trout tuna whiting".split())
-VES_OF_F = frozenset("calves halves elves selves shelves wolves leaves sheaves thieves hooves scarves dwarves wharves loaves".split())
-VES_OF_FE = frozenset("knives wives lives midwives".split())
-IES_OF_IE = frozenset(
+    "geese": "goose", "feet": "foot", "teeth": "tooth", "brethren": "brother", "kine": "cow", "pence": "penny"}
+SAME_IN_PLURAL = _words(
+    "bison bream breeches chassis cod corps debris deer elk flounder gallows graffiti headquarters herpes mackerel mumps news pincers pliers "
+    "proceedings rabies salmon scissors series sheep shears species swine swiss trout tuna whiting")
+NOT_PLURAL_MEN = _words("specimen abdomen regimen acumen cyclamen stamen")
+VES_OF_F = _words("calves halves elves selves shelves wolves leaves loaves sheaves thieves hooves scarves dwarves wharves")
+VES_OF_FE = _words("knives wives lives midwives")
+IES_OF_IE = _words(
     "birdies brownies calories collies cookies cuties doggies foodies genies goalies hippies hoodies hoagies magpies movies newbies pixies prairies "
-    "rookies selfies smoothies softies veggies weenies yuppies zombies".split())
-NOT_PLURAL_MEN = frozenset("specimen abdomen regimen acumen cyclamen stamen".split())
-OES_OF_OE = frozenset("shoes toes hoes canoes oboes aloes foes woes tiptoes horseshoes snowshoes".split())
+    "rookies selfies smoothies softies veggies weenies yuppies zombies")
+OES_OF_OE = _words("shoes toes hoes canoes oboes aloes foes woes tiptoes horseshoes snowshoes")
 
 
 def singular(word: str) -> str:

@@ -1,7 +1,7 @@
 """Lemmas of a caption by tagger and WordNet: the text pipeline of OPERA's and CCA's CHAIR. Needs NLTK and its data on disk (extra `chair`)."""
 from typing import Any
 
-NEEDED = {"tokenizers/punkt_tab": "punkt_tab", "taggers/averaged_perceptron_tagger_eng": "averaged_perceptron_tagger_eng", "corpora/wordnet": "wordnet"}
+NEEDED = ("tokenizers/punkt_tab", "taggers/averaged_perceptron_tagger_eng", "corpora/wordnet")
 WORDNET_CLASS = {"J": "a", "V": "v", "N": "n", "R": "r"}
 
 
@@ -17,7 +17,7 @@ def _nltk() -> Any:
         import nltk
     except ImportError as error:
         raise RuntimeError("CHAIR with lemmas needs NLTK: pip install 'mm-attention[chair]', or use --chair.text singular") from error
-    missing = [package for place, package in NEEDED.items() if not _there(nltk, place)]
+    missing = [place.split("/")[1] for place in NEEDED if not _there(nltk, place)]
     if missing:
         raise RuntimeError(
             f"NLTK has no data for {', '.join(missing)} in {', '.join(nltk.data.path[:3])}: on a machine with network run "

@@ -20,7 +20,8 @@ def test_reads_an_answer_as_the_harness_does(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("answer", "label"), [
-    ("yes", "yes"), (" No.\n", "no"), ('"Yes"', "yes"), ("(no)", "no"), ("yes, there is", None), ("yes yes", None), ("", None), ("nope", None), ("y", None)])
+    ("yes", "yes"), (" No.\n", "no"), ('"Yes"', "yes"), ("(no)", "no"), ("yes, there is", None), ("yes yes", None),
+    ("", None), ("nope", None), ("y", None)])
 def test_the_strict_reader_takes_one_word_only(answer: str, label: str | None) -> None:
     assert reader("strict", "yes_no")(answer) == label
 

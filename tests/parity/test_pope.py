@@ -34,11 +34,13 @@ def test_metrics_equal_the_official_ones(case: dict[str, Any]) -> None:
 def test_where_the_official_script_divides_by_zero_the_metric_is_undefined_and_said_so() -> None:
     assert set(POPE["error_cases"]) == {"all_pred_no", "all_labels_no"}
     for predictions, labels, undefined in ((["no", "no"], ["yes", "no"], "precision"), (["yes", "no"], ["no", "no"], "recall")):
-        assert math.isnan(metrics(predictions, labels)[undefined]) and math.isnan(metrics(predictions, labels)["f1"])
+        assert math.isnan(metrics(predictions, labels)[undefined])
+        assert math.isnan(metrics(predictions, labels)["f1"])
         rows = [{"split": "random", "image": str(i), "label": label, "prediction": prediction, "matched": True}
                 for i, (prediction, label) in enumerate(zip(predictions, labels, strict=True))]
         scored = score(rows)
-        assert math.isnan(scored.scores["random/f1"].value) and any("random/f1" in remark for remark in scored.remarks)
+        assert math.isnan(scored.scores["random/f1"].value)
+        assert any("random/f1" in remark for remark in scored.remarks)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -73,8 +75,9 @@ def test_reads_json_lines_arrays_and_the_second_version(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert {split: len(rows) for split, rows in found.items()} == {"coco/random": 2, "coco/adversarial": 3, "gqa/popular": 1}
     second = tmp_path / "v2.json"
-    second.write_text(json.dumps([{"image_id": 7, "image_name": "b.jpg", "target_object": "cat", "query": "Is there a cat in the image?", "label": "No"}]))
-    assert load(second) == {"v2": [{"question_id": 1, "image": "b.jpg", "text": "Is there a cat in the image?", "label": "no"}]}
+    text = "Is there a cat in the image?"
+    second.write_text(json.dumps([{"image_id": 7, "image_name": "b.jpg", "target_object": "cat", "query": text, "label": "No"}]))
+    assert load(second) == {"v2": [{"question_id": 1, "image": "b.jpg", "text": text, "label": "no"}]}
 
 
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:
