@@ -4,10 +4,11 @@ from torch import Tensor
 
 from mm.attention.backend import Backend, Query
 from mm.attention.part import AttentionPart
+from mm.attention.products import Products
 from mm.attention.reference import Reference
 from mm.attention.sdpa import SDPA
 
-PREFERENCE: tuple[Backend, ...] = (SDPA(), Reference())  # the first that does not refuse; the reference never does
+PREFERENCE: tuple[Backend, ...] = (Products(), SDPA(), Reference())  # the first that does not refuse; the reference never does
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, scale: float | None = None, need_lse: bool = False,
