@@ -1,0 +1,8 @@
+"""Decoders of transformers on mm's attention, with their tokenizers and chat templates."""
+from mm.language.base import Language
+from mm.language.fresh import Fresh
+from mm.language.pretrained import Pretrained
+from mm.language.tokenizer import SavedTokenizer, Tokenizer
+from mm.language.word_level import WordLevel
+
+__all__ = ["Language", "Fresh", "Pretrained", "Tokenizer", "SavedTokenizer", "WordLevel"]

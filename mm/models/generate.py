@@ -1,0 +1,30 @@
+"""Decoding of whole batches through transformers, with the model's levers active."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import GenerationConfig
+
+from mm.attention import Plan, activated
+from mm.models.batch import Batch
+from mm.models.modes import evaluating
+
+if TYPE_CHECKING:
+    from mm.models.vlm import VLM
+
+
+@torch.no_grad()
+def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sample: bool, temperature: float, seed: int) -> list[str]:
+    """Answers to a left-padded batch of prompts. Settings are the arguments alone: a checkpoint's own generation settings are not mixed in."""
+    model, tokenizer = vlm.language.model, vlm.language.tokenizer
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample, temperature=temperature if do_sample else None, top_k=0 if do_sample else None,
+        eos_token_id=vlm.processor.stop_ids, pad_token_id=vlm.processor.pad_id)
+    with evaluating(vlm), activated(Plan(vlm.mask, batch.tokens)), torch.random.fork_rng(enabled=do_sample):
+        if do_sample:
+            torch.manual_seed(seed)
+        ids = model.generate(
+            inputs_embeds=vlm.embed(batch), attention_mask=batch.tokens.is_real.long(), position_ids=vlm.positions.assign(batch.tokens),
+            generation_config=settings)
+    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]

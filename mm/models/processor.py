@@ -1,0 +1,179 @@
+"""From samples to batches: placeholders expanded, answers labelled, every position described."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from mm.language.chat import Chat, UnstableTemplateError
+from mm.models.batch import UNLABELLED, Batch
+from mm.models.layout import Laid, Layout
+from mm.sample import PLACEHOLDERS, BadSample, Sample
+from mm.tokens import Kind, Role, TokenMap
+from mm.vision.resize import Resize
+
+# Tables of a TokenMap in its order, less the index, and what padding holds in them.
+PADDING = {"kind": int(Kind.PAD), "document": -1, "branch": 0, "media": -1, "frame": -1, "row": -1, "col": -1, "role": int(Role.PAD), "turn": -1, "position": 0}
+PAD_COLUMN = np.array(list(PADDING.values()), dtype=np.int64)
+
+
+class Geometry(NamedTuple):
+    """What a picture becomes. image_size: (H, W) that the encoder takes; tokens: per frame, placed on `grid` (rows, cols) if it has one."""
+
+    image_size: tuple[int, int]
+    resize: Resize
+    tokens: int
+    grid: tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One sample, ready to be batched. input_ids, labels: int64 [N]; weights: float32 [N]; tables: int64 [10, N] in the order of `PADDING`;
+    pixels: uint8 [F, 3, H, W]."""
+
+    id: str
+    input_ids: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    tables: np.ndarray
+    pixels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+class Processor:
+    """Makes rows of samples and batches of rows.
+
+    max_length: longest row that is accepted; a longer one is an error, because cutting would part a picture or drop an answer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, geometry: Geometry, layout: Layout, max_length: int) -> None:
+        self.tokenizer, self.geometry, self.layout, self.max_length = tokenizer, geometry, layout, max_length
+        self.chat = Chat(tokenizer)
+        self.pad_id = int(tokenizer.pad_token_id)
+        self.placeholders = {kind: int(tokenizer.convert_tokens_to_ids(token)) for kind, token in PLACEHOLDERS.items()}
+        rows, cols = geometry.grid or (1, geometry.tokens)
+        place = np.arange(geometry.tokens)
+        self.place = np.stack([place // cols, place % cols]) if geometry.grid else np.full((2, geometry.tokens), -1)
+
+    def encode(self, sample: Sample) -> Row:
+        """A training row, its answers labelled. BadSample naming the sample for whatever does not fit."""
+        return self._row(sample, reply=False)
+
+    def prompt(self, sample: Sample) -> Row:
+        """A row that ends where the model is to answer the last turn; that turn's answer is not read."""
+        return self._row(sample, reply=True)
+
+    def prompts(self, sample: Sample) -> list[Row]:
+        """The prompt of every turn, each with what the layout shows the model before it."""
+        return [self.prompt(self.layout.alone(sample, turn)) for turn in range(len(sample.turns))]
+
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's end token, and the one that the chat template ends a turn with."""
+        tokens = self.chat.tokenise("", (("a", "a"),))
+        return sorted({int(self.tokenizer.eos_token_id), int(tokens.ids[tokens.answer >= 0][-1])})
+
+    def first_id(self, answer: str) -> int:
+        """The token that an answer begins with, as the chat template writes it."""
+        tokens = self.chat.tokenise("", (("a", answer),))
+        return int(tokens.ids[tokens.answer >= 0][0])
+
+    def _row(self, sample: Sample, reply: bool) -> Row:
+        if not sample.turns:
+            raise BadSample(sample.id, "it has no turns; a sample asks at least one question")
+        try:
+            laid = self.layout.lay(self.chat, sample, reply)
+        except UnstableTemplateError as error:
+            raise BadSample(sample.id, str(error)) from error
+        counts = self._counts(sample, laid)
+        length = int(counts.sum())
+        if length > self.max_length:
+            raise BadSample(sample.id, f"its row has {length} tokens, {length - len(laid.ids) + len(sample.media)} of them visual, and the limit is "
+                                       f"{self.max_length}; use fewer frames or turns, a projector with fewer tokens, or a larger max_length")
+        ids, answer, turn, branch = (np.repeat(table, counts) for table in laid)
+        is_vision = np.repeat(counts > 0, counts) & np.isin(ids, list(self.placeholders.values()))
+        labels = np.where(answer >= 0, ids, UNLABELLED)
+        self._check_labels(sample, labels, branch)
+        tables = np.repeat(PAD_COLUMN[:, None], length, axis=1)
+        kind, document, branches, media, frame, row, col, role, turns, position = tables
+        kind[:] = np.where(is_vision, int(Kind.VISION), int(Kind.TEXT))
+        document[:] = 0
+        branches[:] = branch
+        role[:] = np.where(answer >= 0, int(Role.ANSWER), np.where(turn >= 0, int(Role.QUESTION), int(Role.SYSTEM)))
+        turns[:] = turn
+        position[:] = np.arange(length)
+        if sample.media:
+            frames = np.array([len(item.frames) for item in sample.media])
+            media[is_vision] = np.repeat(np.arange(len(frames)), frames * self.geometry.tokens)
+            frame[is_vision] = np.repeat(np.concatenate([np.arange(count) for count in frames]), self.geometry.tokens)
+            row[is_vision], col[is_vision] = np.tile(self.place, frames.sum())
+        weight = np.array([each.weight for each in sample.turns] + [0.0], dtype=np.float32)[answer]
+        return Row(sample.id, np.where(is_vision, self.pad_id, ids), labels, weight, tables, self._pixels(sample))
+
+    def _counts(self, sample: Sample, laid: Laid) -> np.ndarray:
+        """How many tokens each laid token becomes: 1, or as many as the picture or clip has. BadSample where placeholders and media differ."""
+        counts = np.ones(len(laid.ids), dtype=np.int64)
+        kinds = [kind for token in laid.ids.tolist() for kind, id in self.placeholders.items() if token == id] if sample.media else []
+        for kind, id in self.placeholders.items():
+            found, given = int((laid.ids == id).sum()), sum(item.kind == kind for item in sample.media)
+            if found != given:
+                raise BadSample(sample.id, f"its text has {found} {PLACEHOLDERS[kind]} placeholder(s) and it comes with {given} {kind}(s); "
+                                           "each needs exactly one placeholder in the questions")
+        if kinds != [item.kind for item in sample.media]:
+            raise BadSample(sample.id, f"its placeholders ask for {', '.join(kinds)} and its media are {', '.join(item.kind for item in sample.media)}; "
+                                       "put both in the same order")
+        if sample.media:
+            counts[np.isin(laid.ids, list(self.placeholders.values()))] = [len(item.frames) * self.geometry.tokens for item in sample.media]
+        return counts
+
+    def _check_labels(self, sample: Sample, labels: np.ndarray, branch: np.ndarray) -> None:
+        """An answer needs a token before it, on its own path, that predicts its first one."""
+        labelled = labels != UNLABELLED
+        forks = np.append(True, (branch[1:] != branch[:-1]) & (branch[:-1] != 0))
+        if (labelled & forks).any():
+            raise BadSample(sample.id, "an answer stands at the very beginning of its row or branch, where no token predicts it; "
+                                       "use a chat template with a role marker before answers")
+
+    def _pixels(self, sample: Sample) -> Tensor:
+        size = self.geometry.image_size
+        if not sample.media:
+            return torch.empty(0, 3, *size, dtype=torch.uint8)
+        try:
+            frames = [self.geometry.resize(item.frames, size) for item in sample.media]
+        except ValueError as error:
+            raise BadSample(sample.id, str(error)) from error
+        return frames[0] if len(frames) == 1 else torch.cat(frames)
+
+    def collate(self, rows: Sequence[Row], left: bool = False) -> Batch:
+        """Pads rows on the right, or on the left for generation."""
+        if not rows:
+            raise ValueError("a batch needs at least one row")
+        length = max(map(len, rows))
+        shape = (len(rows), length)
+        ids, labels, weights = np.full(shape, self.pad_id), np.full(shape, UNLABELLED), np.zeros(shape, dtype=np.float32)
+        tables = np.broadcast_to(PAD_COLUMN[:, None, None], (len(PADDING), *shape)).copy()
+        for b, row in enumerate(rows):
+            span = slice(length - len(row), length) if left else slice(0, len(row))
+            ids[b, span], labels[b, span], weights[b, span], tables[:, b, span] = row.input_ids, row.labels, row.weights, row.tables
+        index = torch.arange(length).expand(shape)
+        return Batch(
+            tuple(row.id for row in rows), torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(weights),
+            TokenMap(*torch.from_numpy(tables).unbind(0), index=index), torch.cat([row.pixels for row in rows]),
+            vision_at=torch.from_numpy(np.flatnonzero(tables[0] == Kind.VISION)),
+            predict_at=torch.from_numpy(np.flatnonzero(labels != UNLABELLED) - 1))
+
+
+def pack(rows: Sequence[Row]) -> Row:
+    """Several rows as documents of one row; no mask lets them see each other. A row's first token must be unlabelled, which prompts see to."""
+    tables = [row.tables.copy() for row in rows]
+    documents = 0
+    for table in tables:
+        table[1] += documents
+        documents = int(table[1].max()) + 1
+    return Row("+".join(row.id for row in rows), *(np.concatenate(parts) for parts in zip(*((r.input_ids, r.labels, r.weights) for r in rows), strict=True)),
+               np.concatenate(tables, axis=1), torch.cat([row.pixels for row in rows]))

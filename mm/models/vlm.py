@@ -1,0 +1,116 @@
+"""A vision-language model assembled from parts: encoder, projector, decoder, and the levers that say who sees whom and where tokens are."""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm.language.base import Language
+from mm.masks import Causal, Mask
+from mm.models import save
+from mm.models.batch import Batch, Output
+from mm.models.generate import generated
+from mm.models.layout import Dialogue, Layout
+from mm.models.modes import evaluating
+from mm.models.processor import Geometry, Processor, Row
+from mm.positions import Positions, Sequential
+from mm.sample import Sample
+from mm.streams import Projector
+from mm.vision import VisionEncoder
+
+
+class VLM(nn.Module):
+    """Frames → encoder → projector → tokens in the places of the placeholders → decoder.
+
+    Args:
+        vision, projector, language: the parts; the projector's widths must be those of its neighbours.
+        mask, positions: levers; may be swapped at any time (`mm.steer`).
+        layout: how the turns of a sample share a row.
+        max_length: longest row that is accepted, by default what the decoder was made for.
+    """
+
+    def __init__(self, vision: VisionEncoder, projector: Projector, language: Language, mask: Mask | None = None, positions: Positions | None = None,
+                 layout: Layout | None = None, max_length: int | None = None) -> None:
+        super().__init__()
+        for name, found, expected in (("in_width", projector.in_width, vision.width), ("out_width", projector.out_width, language.width)):
+            if found != expected:
+                raise ValueError(f"{type(projector).__name__}.{name} is {found}, and its neighbour has width {expected}; "
+                                 f"build it as {type(projector).__name__}({vision.width}, {language.width}, ...)")
+        self.vision, self.projector, self.language = vision, projector, language
+        self.mask, self.positions, self.layout = mask or Causal(), positions or Sequential(), layout or Dialogue()
+        self.max_length = max_length or int(getattr(language.config, "max_position_embeddings", 0)) or 2**20
+        self.processor = Processor(language.tokenizer, self.geometry, self.layout, self.max_length)
+
+    @property
+    def geometry(self) -> Geometry:
+        grid = self.vision.grid
+        return Geometry(self.vision.image_size, self.vision.resize, self.projector.num_tokens(grid), self.projector.out_grid(grid))
+
+    @property
+    def device(self) -> torch.device:
+        return self.language.model.device
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits at the rows that predict a labelled token, and only there: the head is the widest map of a model."""
+        hidden = self.hidden(batch).flatten(0, 1)[batch.predict_at]
+        return Output(self.language.head(hidden).float(), batch.targets, batch.target_weights)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states before the head, [B, N, width]."""
+        return self.language(self.embed(batch), self.mask, batch.tokens, self.positions.assign(batch.tokens))
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Text embeddings with the frames' tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""
+        text = self.language.embed(batch.input_ids)
+        if not len(batch.pixels):
+            return text
+        vision = self.projector(self.vision(batch.pixels), self.vision.grid)
+        if vision.shape[0] * vision.shape[1] != len(batch.vision_at):
+            raise ValueError(f"{len(batch.pixels)} frames gave {vision.shape[0] * vision.shape[1]} tokens, and the batch {', '.join(batch.ids[:3])}, ... "
+                             f"has room for {len(batch.vision_at)}; make its rows with this model's processor")
+        return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.flatten(0, 1).to(text.dtype)).view_as(text)
+
+    def generate(self, samples: Sequence[Row | Sample], max_new_tokens: int = 64, num_beams: int = 1, do_sample: bool = False,
+                 temperature: float = 1.0, seed: int = 0) -> list[str]:
+        """The answers to the samples' last questions, decoded together; each is what it would be alone.
+
+        Greedy by default, beam search with `num_beams`, sampling from `seed` with `do_sample`. Samples are turned into prompts; rows are prompts already.
+        """
+        return generated(self, self._batch(samples, left=True), max_new_tokens, num_beams, do_sample, temperature, seed)
+
+    @torch.no_grad()
+    def next_token_logits(self, samples: Sequence[Row | Sample]) -> Tensor:
+        """Logits of the first answer token, float32 [B, vocabulary]: one pass over the prompts, nothing decoded."""
+        with evaluating(self):
+            batch = self._batch(samples, left=False)
+            last = batch.tokens.is_real.sum(1) - 1
+            hidden = self.hidden(batch)[torch.arange(len(last), device=last.device), last]
+            return self.language.head(hidden).float()
+
+    def score(self, samples: Sequence[Row | Sample], candidates: Sequence[str]) -> Tensor:
+        """Log-probability that the answer begins with the first token of each candidate, [B, candidates]. ValueError where two begin alike."""
+        ids = [self.processor.first_id(candidate) for candidate in candidates]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"the candidates {list(candidates)} begin with the tokens {ids}, so the first token does not tell them apart; "
+                             "generate answers instead")
+        return self.next_token_logits(samples).log_softmax(-1)[:, ids]
+
+    def _batch(self, samples: Sequence[Row | Sample], left: bool) -> Batch:
+        rows = [self.processor.prompt(item) if isinstance(item, Sample) else item for item in samples]
+        return self.processor.collate(rows, left).to(self.device)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes config.json, model.safetensors and tokenizer/. A failure, a full disk included, leaves an earlier save as it was."""
+        save.save(self, Path(directory))
+
+    @classmethod
+    def load(cls, directory: str | Path, allow: Sequence[str] = ("mm.",)) -> "VLM":
+        """The model in `directory`, or in its `model/` if it is a run directory. ValueError naming every weight that is missing, unexpected or misshapen.
+
+        allow: import paths that the saved configuration may name; parts from elsewhere are code that is run.
+        """
+        return save.load(cls, Path(directory), allow)
+
+    def rebuild(self) -> dict[str, Any]:
+        return save.description(self)

@@ -1,0 +1,53 @@
+"""A small encoder that learns on a CPU: convolutional stem (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021) and ViT blocks."""
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from mm.attention import attend
+from mm.vision.base import Size, VisionEncoder, square
+from mm.vision.resize import Resize
+
+
+class ConvViT(VisionEncoder):
+    """Three 3x3 convolutions of stride 2, learned positions, `depth` pre-norm transformer blocks.
+
+    A 64 x 64 picture gives 8 x 8 features. Trains from scratch where a plain patch embedding would need far more data.
+    """
+
+    def __init__(self, image_size: int | Size = 64, width: int = 128, depth: int = 2, heads: int = 4, mlp_ratio: int = 4, resize: Resize | None = None) -> None:
+        super().__init__(resize)
+        size = square(image_size)
+        if size[0] % 8 or size[1] % 8 or width % 4 or width % heads:
+            raise ValueError(f"ConvViT: image_size is a multiple of 8, width of 4 and of heads; got {image_size=}, {width=}, {heads=}")
+        self.depth, self.heads, self.mlp_ratio = depth, heads, mlp_ratio
+        grid = (size[0] // 8, size[1] // 8)
+        self.geometry(width, size, grid, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        widths = (3, width // 4, width // 2, width)
+        self.stem = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.positions = nn.Parameter(torch.randn(1, grid[0] * grid[1], width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def features(self, x: Tensor) -> Tensor:
+        for conv in self.stem:
+            x = gelu(conv(x))
+        x = x.flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class Block(nn.Module):
+    """x += attention(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = x + self.out(attend(q, k, v).out.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm2(x))
