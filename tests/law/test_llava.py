@@ -16,7 +16,7 @@ from tests.clips import moving_square, write_clip
 from tests.photos import paint, photographs, png, write_photographs
 
 
-def human(text: str) -> dict[str, str]:
+def human(text: str) -> dict[str, object]:
     return {"from": "human", "value": text}
 
 
@@ -50,6 +50,11 @@ def test_a_record_becomes_its_sample(tmp_path: Path) -> None:
     assert sample.system == "Be brief."
     assert sample.turns == (Turn("<image>\nwhat ?", "a disc", 0.5, "object"), Turn("where ?", "left"))
     assert np.array_equal(sample.media[0].frames[0], np.asarray(paint(20, 16)))
+
+
+def test_the_answer_decides_on_weight_and_task_and_the_question_where_it_is_silent(tmp_path: Path) -> None:
+    sample = one(tmp_path, conversations=[human("a ?") | {"weight": 2, "task": "t"}, gpt("x"), human("b ?") | {"weight": 2}, gpt("y", weight=0)])
+    assert [(turn.weight, turn.task) for turn in sample.turns] == [(2.0, "t"), (0.0, "")]
 
 
 def test_media_follow_the_placeholders(tmp_path: Path) -> None:
