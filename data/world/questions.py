@@ -178,14 +178,16 @@ def ask(scene: Scene, names: frozenset[Pair], weights: dict[str, float], count: 
         return []
     shares = [weights[task] for task in kinds]
     asked: list[Question] = []
+    texts: set[str] = set()
     for _ in range(count):
         task = kinds[draws.weighted(shares)]
         truth = draws.unit() < 0.5
         for _ in range(4):  # the label stays: drawing it anew would favour the label that has more different questions
-            question = Question(task, TASKS[task].ask(inventory, truth, draws), truth)
-            if question not in asked:
+            text = TASKS[task].ask(inventory, truth, draws)
+            if text not in texts:
                 break
-        asked.append(question)
+        texts.add(text)
+        asked.append(Question(task, text, truth))
     return asked
 
 

@@ -1,4 +1,7 @@
 """A scene as pixels, in a fifth of a millisecond: texture, shapes, noise; nothing that the scene does not say."""
+from functools import cache
+from statistics import NormalDist
+
 import numpy as np
 
 from data.world.scene import CANVAS, CELL, Background, Scene, SceneObject
@@ -67,9 +70,27 @@ def window(thing: SceneObject) -> tuple[slice, slice, tuple[slice, slice]]:
 
 def develop(pixels: np.ndarray, grain: float, noise: int) -> np.ndarray:
     """Planes [..., 3, H, W] in grey levels → uint8 [..., H, W, 3], with normal pixel noise of deviation `grain` from seed `noise`."""
-    field = np.random.Generator(np.random.SFC64(noise)).standard_normal(pixels.shape, dtype=np.float32)
+    field = noise_field(pixels.shape, noise)
     field *= np.float32(grain)
     field += pixels
     field += np.float32(0.5)  # the cast below truncates
     np.clip(field, 0, 255, out=field)
-    return np.ascontiguousarray(np.moveaxis(field.astype(np.uint8), -3, -1))
+    image = np.empty((*pixels.shape[:-3], *pixels.shape[-2:], 3), np.uint8)
+    for channel in range(3):  # several times faster than moving the axis
+        image[..., channel] = field[..., channel, :, :]
+    return image
+
+
+def noise_field(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Standard normal float32 of the shape, by table from the bits of the seed's stream: a quarter of the cost of numpy's normal numbers."""
+    count = int(np.prod(shape))
+    bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count] >> 4
+    return quantiles().take(bits).reshape(shape)
+
+
+@cache
+def quantiles() -> np.ndarray:
+    """4096 equally likely values of the standard normal, with variance one."""
+    normal = NormalDist()
+    values = np.array([normal.inv_cdf((k + 0.5) / 4096) for k in range(4096)])
+    return (values / values.std()).astype(np.float32)
