@@ -1,0 +1,49 @@
+"""The random generators of a process as plain data, so that a run can go on exactly where it was, and a sample can own its randomness."""
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+LARGE = 2**32  # numpy takes seeds below this
+
+
+def generator_states() -> dict[str, Any]:
+    """State of the generators of Python, numpy, torch and every CUDA device, made of what `torch.load(weights_only=True)` accepts."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    version, internal, normal = random.getstate()
+    return {
+        "python": [version, list(internal), normal],
+        "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_generators(states: dict[str, Any]) -> None:
+    """Undo everything that was drawn since `generator_states`. CUDA states are left alone where the number of devices differs."""
+    version, internal, normal = states["python"]
+    random.setstate((version, tuple(internal), normal))
+    name, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def randomness_of(*key: int) -> Iterator[None]:
+    """Inside, the generators of Python, numpy and torch (CPU) depend on `key` alone; afterwards they are where they were before."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % LARGE)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

@@ -1,0 +1,64 @@
+"""Fit or validate a vision-language model: `python train.py fit --config configs/demo.yaml --config overlay.yaml --model.mask mm.masks.Prefix`."""
+import os
+import sys
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from mm.training import Checkpoints, Data, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
+from mm.training.checkpoint import read_checkpoint
+from mm.training.hints import Parser
+from mm.training.provenance import Provenance, changed_since
+from mm.training.quiet import quiet
+from mm.training.run import checkpoint_to_resume, short_errors
+
+DEFAULTS = {"logger": False, "use_distributed_sampler": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+
+
+class Program(LightningCLI):
+    """Its guards: overrides beat checkpoints; parts are factories; no linked arguments; short errors; runs are documented and never overwritten."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run_dir", type=str | None, default=None, help="directory of this run, like runs/demo; must not exist unless resuming")
+        parser.add_argument("--resume", type=bool, default=False, help="continue the run in run_dir from its last checkpoint, if it has one")
+        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads of torch; small models train fastest with one")
+        parser.add_lightning_class_args(Journal, "journal")
+        parser.add_lightning_class_args(Checkpoints, "checkpoints")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would merge the checkpoint's hyper-parameters over the command line here. The command line and YAML always win."""
+
+    def before_instantiate_classes(self) -> None:
+        given = self.config[self.subcommand]
+        self.run_dir = Path(given.run_dir or "runs")
+        if given.threads:
+            torch.set_num_threads(given.threads)
+        if self.subcommand == "fit" and (given.resume or not given.ckpt_path):
+            given.ckpt_path = checkpoint_to_resume(given.run_dir, given.resume)
+        if given.ckpt_path:
+            now = self._parser(self.subcommand).dump(given, skip_none=False)
+            for line in changed_since(read_checkpoint(given.ckpt_path), now):
+                print(f"not as in the checkpoint: {line}", file=sys.stderr)
+
+    def instantiate_trainer(self) -> Trainer:
+        asked = self._get(self.config_init, "trainer").logger or []
+        always = [JSONLines(self.run_dir)] if self.subcommand == "fit" else []
+        return super().instantiate_trainer(default_root_dir=self.run_dir, logger=always + (asked if isinstance(asked, list) else [asked]))
+
+    def after_fit(self) -> None:
+        if self.trainer.is_global_zero:
+            self.model.vlm.save(self.run_dir / "model")
+
+
+@short_errors()
+def main(args: ArgsType = None) -> None:
+    quiet()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers fork
+    Program(Supervised, Data, Provenance, args=args, parser_class=Parser, load_from_checkpoint_support=False, seed_everything_default=0,
+            trainer_defaults=DEFAULTS | {"callbacks": [Randomness(), Preemption(), Progress()]})
+
+
+if __name__ == "__main__":
+    main()
