@@ -47,7 +47,7 @@ def build(description: Mapping[str, Any] | str, allow: Sequence[str] = ("mm.",))
     if not isinstance(path, str) or "." not in path:
         raise ValueError(f"a part is described by an import path such as 'mm.masks.Causal'; got class_path={path!r}")
     if not any(path == prefix or path.startswith(prefix if prefix.endswith(".") else prefix + ".") for prefix in allow):
-        raise ValueError(f"{path} is outside {', '.join(allow)} and is not imported unasked; pass allow=(\"mm.\", \"{path.split('.')[0]}.\") to trust it")
+        raise ValueError(f"{path} is outside {', '.join(allow)} and is not imported unasked; pass allow=('mm.', '{path.split('.')[0]}.') to trust it")
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(import_module(module), name)

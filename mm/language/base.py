@@ -1,4 +1,5 @@
 """A transformers decoder as a part: embeddings in, hidden states out, its head apart."""
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ class Language(nn.Module):
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if compile_blocks:
-            for layer in model.base_model.layers:
-                layer.compile()
+            blocks: Iterable[nn.Module] = model.base_model.layers  # type: ignore[assignment]
+            for block in blocks:
+                block.compile()
 
     @property
     def config(self) -> Any:
@@ -67,7 +69,8 @@ class Language(nn.Module):
         return {"class_path": "mm.language.Fresh", "init_args": {
             "config": self.model.config.to_diff_dict() | {"model_type": self.model.config.model_type},
             "tokenizer": {"class_path": "mm.language.SavedTokenizer", "init_args": {"path": "tokenizer"}},
-            "dtype": str(self.model.dtype).removeprefix("torch."), "gradient_checkpointing": self.gradient_checkpointing, "compile_blocks": self.compile_blocks}}
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "gradient_checkpointing": self.gradient_checkpointing, "compile_blocks": self.compile_blocks}}
 
 
 def torch_dtype(name: str | None) -> torch.dtype:

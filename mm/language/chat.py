@@ -24,7 +24,7 @@ class UnstableTemplateError(ValueError):
 
 
 class Chat:
-    """Rendering and tokenisation of dialogues with the tokenizer's chat template, or with `PLAIN` ("USER: ... ASSISTANT: ...<eos>") where it has none."""
+    """Rendering and tokenisation of dialogues by the tokenizer's chat template; where it has none, with `PLAIN`: "USER: ... ASSISTANT: ...<eos>"."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -78,6 +78,6 @@ def _answer_span(chat: Chat, system: str, turns: tuple[tuple[str, str], ...], in
     if not (text.startswith(through) and through.startswith(prompt)):
         part = "the prompt" if not through.startswith(prompt) else "the dialogue"
         raise UnstableTemplateError(
-            f"the chat template of {chat.tokenizer.name_or_path or type(chat.tokenizer).__name__} renders {part} of turn {index + 1} differently once more "
-            f"follows, so its answer cannot be located; give another chat_template, or lay each turn out by itself (mm.models.Branches)")
+            f"the chat template of {chat.tokenizer.name_or_path or 'this tokenizer'} renders {part} of turn {index + 1} differently once "
+            "more follows, so its answer cannot be located; give another chat_template, or lay each turn out by itself (mm.models.Branches)")
     return len(prompt), len(prompt) + len(through[len(prompt):].rstrip())

@@ -13,8 +13,8 @@ class Fresh(Language):
     """Any causal LM that transformers knows, from scratch.
 
     Args:
-        config: `model_type` ("llama", "qwen3", "gemma3_text", ...) and what differs from that type's defaults. vocab_size and the ids of special tokens
-            follow from the tokenizer unless given.
+        config: `model_type` ("llama", "qwen3", "gemma3_text", ...) and what differs from that type's defaults. vocab_size and the ids of special
+            tokens follow from the tokenizer unless given.
         tokenizer: where its tokenizer comes from.
         dtype: of the weights, e.g. "bfloat16"; float32 if None.
     """
@@ -27,12 +27,12 @@ class Fresh(Language):
         if kind not in CONFIG_MAPPING:
             near = difflib.get_close_matches(str(kind), list(CONFIG_MAPPING.keys()), 3)
             raise ValueError(f"transformers has no model_type {kind!r}; " + (f"near names: {', '.join(near)}" if near else "try 'llama' or 'qwen3'"))
-        ids = {"vocab_size": len(loaded), "pad_token_id": loaded.pad_token_id, "eos_token_id": loaded.eos_token_id, "bos_token_id": loaded.bos_token_id}
-        full = CONFIG_MAPPING[kind](**(ids | settings))
+        special = {f"{name}_token_id": getattr(loaded, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        full = CONFIG_MAPPING[kind](**({"vocab_size": len(loaded)} | special | settings))
         # Ids beyond the table are legal for the placeholders alone, which never reach it.
         needed = 1 + max((index for token, index in loaded.get_vocab().items() if token not in PLACEHOLDERS.values()), default=0)
         if full.vocab_size < needed:
-            raise ValueError(f"the configuration has vocab_size {full.vocab_size}, and the tokenizer has ids up to {needed - 1}; leave vocab_size out")
+            raise ValueError(f"vocab_size is {full.vocab_size}, and the tokenizer has ids up to {needed - 1}; leave vocab_size out")
         super().__init__(AutoModelForCausalLM.from_config(full, dtype=torch_dtype(dtype)), loaded, gradient_checkpointing, compile_blocks)
         self.config_part = config
         self.tokenizer_part = tokenizer

@@ -26,19 +26,21 @@ class SavedTokenizer(Tokenizer):
 
     def read(self) -> PreTrainedTokenizerFast:
         try:
-            return AutoTokenizer.from_pretrained(self.path)
+            tokenizer = AutoTokenizer.from_pretrained(self.path)
         except (OSError, ValueError) as error:
-            raise ValueError(f"no tokenizer at {self.path!r}: {first_line(error)}; give a folder with tokenizer.json, or a name that is on disk") from error
+            raise ValueError(f"no tokenizer at {self.path!r}: {first_line(error)}; "
+                             "give a folder with tokenizer.json, or a name that is on disk") from error
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise ValueError(f"the tokenizer at {self.path!r} knows no character offsets, by which answers are found; use one with a tokenizer.json")
+        return tokenizer
 
 
 def prepared(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """Adds `<image>` and `<video>` where they are missing, and lets the end token pad where nothing does.
 
     Placeholders never reach the embedding table (visual tokens stand in their place), so a pretrained table keeps its size.
-    Raises ValueError for a tokenizer without an end token or without the fast implementation that knows offsets.
+    Raises ValueError for a tokenizer without an end token.
     """
-    if not getattr(tokenizer, "is_fast", False):
-        raise ValueError(f"{type(tokenizer).__name__} knows no character offsets, by which answers are found; use a tokenizer with a tokenizer.json")
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{type(tokenizer).__name__} has no end token, so an answer could not end; set tokenizer.eos_token")
     missing = [token for token in PLACEHOLDERS.values() if token not in tokenizer.get_vocab()]

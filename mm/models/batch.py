@@ -22,9 +22,10 @@ class Output(NamedTuple):
 class Batch:
     """B rows of N tokens.
 
-    ids: the samples. input_ids: [B, N]; visual tokens hold the padding id. labels: [B, N], -100 where unlabelled, not shifted. weights: [B, N], loss weight
-    of each labelled token. tokens: what each position is. pixels: uint8 [F, 3, H, W], all frames in row order. vision_at: [F * P] indices into the flattened
-    [B * N] tokens where the frames' tokens go. predict_at: [R] such indices of the tokens that predict a labelled one, which stands right behind each.
+    ids: the samples. input_ids: [B, N]; visual tokens hold the padding id. labels: [B, N], -100 where unlabelled, not shifted.
+    weights: [B, N], loss weight of each labelled token. tokens: what each position is. pixels: uint8 [F, 3, H, W], all frames in row order.
+    vision_at: [F * P] indices into the flattened [B * N] tokens where the frames' tokens go.
+    predict_at: [R] such indices of the tokens that predict a labelled one, which stands right behind each.
     """
 
     ids: tuple[str, ...]

@@ -19,12 +19,13 @@ def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sa
     """Answers to a left-padded batch of prompts. Settings are the arguments alone: a checkpoint's own generation settings are not mixed in."""
     model, tokenizer = vlm.language.model, vlm.language.tokenizer
     settings = GenerationConfig(
-        max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample, temperature=temperature if do_sample else None, top_k=0 if do_sample else None,
+        max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample,
+        temperature=temperature if do_sample else None, top_k=0 if do_sample else None,
         eos_token_id=vlm.processor.stop_ids, pad_token_id=vlm.processor.pad_id)
     with evaluating(vlm), activated(Plan(vlm.mask, batch.tokens)), torch.random.fork_rng(enabled=do_sample):
         if do_sample:
             torch.manual_seed(seed)
-        ids = model.generate(
+        ids = model.generate(  # type: ignore[operator]
             inputs_embeds=vlm.embed(batch), attention_mask=batch.tokens.is_real.long(), position_ids=vlm.positions.assign(batch.tokens),
             generation_config=settings)
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]

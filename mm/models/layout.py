@@ -3,7 +3,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,16 +51,16 @@ class Dialogue(Layout):
 class Branches(Layout):
     """Every turn a prompt of its own behind one shared picture: no turn sees another one.
 
-    The trunk (branch 0) reaches up to and including the last placeholder; turn i goes on behind it as branch i + 1. Each turn is then worth a sample of
-    its own, to the bit with `mm.positions.Restart`, at the price of its text. Placeholders stand at the head of the first question; the other turns get
-    them implicitly.
+    The trunk (branch 0) reaches up to and including the last placeholder; turn i goes on behind it as branch i + 1. With `mm.positions.Restart` each
+    turn is then worth a sample of its own, at the price of its text. Placeholders stand at the head of the first question; the other turns get them
+    implicitly.
     """
 
     def lay(self, chat: Chat, sample: Sample, reply: bool = False) -> Laid:
         if reply:
             sample = self.alone(sample, len(sample.turns) - 1)
         lead = self._lead(sample)
-        placeholders = tuple(chat.tokenizer.convert_tokens_to_ids(list(PLACEHOLDERS.values())))
+        placeholders = tuple(chat.tokenizer.convert_tokens_to_ids(token) for token in PLACEHOLDERS.values())
         trunk: Tokens | None = None
         pieces: list[Laid] = []
         for index, turn in enumerate(sample.turns):
@@ -70,8 +70,10 @@ class Branches(Layout):
                 trunk = shared
                 pieces.append(Laid(*trunk, np.zeros_like(trunk.ids)))
             elif not np.array_equal(shared.ids, trunk.ids):
-                raise BadSample(sample.id, f"the chat template begins turn {index + 1} differently from turn 1, so they cannot share a trunk; use Dialogue")
-            pieces.append(Laid(own.ids, np.where(own.answer >= 0, index, -1), np.where(own.turn >= 0, index, -1), np.full_like(own.ids, index + 1)))
+                raise BadSample(sample.id, f"the chat template begins turn {index + 1} differently from turn 1, so they cannot share a trunk; "
+                                           "use Dialogue")
+            answer, asked = np.where(own.answer >= 0, index, -1), np.where(own.turn >= 0, index, -1)
+            pieces.append(Laid(own.ids, answer, asked, np.full_like(own.ids, index + 1)))
         return Laid(*(np.concatenate(tables) for tables in zip(*pieces, strict=True)))
 
     def alone(self, sample: Sample, turn: int) -> Sample:
@@ -96,7 +98,7 @@ def pairs(sample: Sample) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=2**16)
-def _split(chat: Chat, system: str, question: str, answer: str, reply: bool, placeholders: tuple[int, ...]) -> tuple[Tokens, Tokens]:
+def _split(chat: Chat, system: str, question: str, answer: str, reply: bool, placeholders: tuple[Any, ...]) -> tuple[Tokens, Tokens]:
     """A single-turn dialogue, cut behind its last placeholder."""
     tokens = chat.tokenise(system, ((question, answer),), reply)
     media = np.flatnonzero(np.isin(tokens.ids, placeholders))

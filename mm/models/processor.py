@@ -16,7 +16,9 @@ from mm.tokens import Kind, Role, TokenMap
 from mm.vision.resize import Resize
 
 # Tables of a TokenMap in its order, less the index, and what padding holds in them.
-PADDING = {"kind": int(Kind.PAD), "document": -1, "branch": 0, "media": -1, "frame": -1, "row": -1, "col": -1, "role": int(Role.PAD), "turn": -1, "position": 0}
+PADDING = {
+    "kind": int(Kind.PAD), "document": -1, "branch": 0, "media": -1, "frame": -1, "row": -1, "col": -1, "role": int(Role.PAD), "turn": -1,
+    "position": 0}
 PAD_COLUMN = np.array(list(PADDING.values()), dtype=np.int64)
 
 
@@ -54,9 +56,10 @@ class Processor:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, geometry: Geometry, layout: Layout, max_length: int) -> None:
         self.tokenizer, self.geometry, self.layout, self.max_length = tokenizer, geometry, layout, max_length
         self.chat = Chat(tokenizer)
+        vocabulary = tokenizer.get_vocab()
         self.pad_id = int(tokenizer.pad_token_id)
-        self.placeholders = {kind: int(tokenizer.convert_tokens_to_ids(token)) for kind, token in PLACEHOLDERS.items()}
-        rows, cols = geometry.grid or (1, geometry.tokens)
+        self.placeholders = {kind: vocabulary[token] for kind, token in PLACEHOLDERS.items()}
+        cols = geometry.grid[1] if geometry.grid else 1
         place = np.arange(geometry.tokens)
         self.place = np.stack([place // cols, place % cols]) if geometry.grid else np.full((2, geometry.tokens), -1)
 
@@ -125,8 +128,8 @@ class Processor:
                 raise BadSample(sample.id, f"its text has {found} {PLACEHOLDERS[kind]} placeholder(s) and it comes with {given} {kind}(s); "
                                            "each needs exactly one placeholder in the questions")
         if kinds != [item.kind for item in sample.media]:
-            raise BadSample(sample.id, f"its placeholders ask for {', '.join(kinds)} and its media are {', '.join(item.kind for item in sample.media)}; "
-                                       "put both in the same order")
+            given_kinds = ", ".join(item.kind for item in sample.media)
+            raise BadSample(sample.id, f"its placeholders ask for {', '.join(kinds)} and its media are {given_kinds}; put both in the same order")
         if sample.media:
             counts[np.isin(laid.ids, list(self.placeholders.values()))] = [len(item.frames) * self.geometry.tokens for item in sample.media]
         return counts
@@ -160,10 +163,10 @@ class Processor:
         for b, row in enumerate(rows):
             span = slice(length - len(row), length) if left else slice(0, len(row))
             ids[b, span], labels[b, span], weights[b, span], tables[:, b, span] = row.input_ids, row.labels, row.weights, row.tables
-        index = torch.arange(length).expand(shape)
+        described = [*map(torch.from_numpy, tables), torch.arange(length).expand(shape)]
         return Batch(
             tuple(row.id for row in rows), torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(weights),
-            TokenMap(*torch.from_numpy(tables).unbind(0), index=index), torch.cat([row.pixels for row in rows]),
+            TokenMap(*described), torch.cat([row.pixels for row in rows]),
             vision_at=torch.from_numpy(np.flatnonzero(tables[0] == Kind.VISION)),
             predict_at=torch.from_numpy(np.flatnonzero(labels != UNLABELLED) - 1))
 
@@ -175,5 +178,6 @@ def pack(rows: Sequence[Row]) -> Row:
     for table in tables:
         table[1] += documents
         documents = int(table[1].max()) + 1
-    return Row("+".join(row.id for row in rows), *(np.concatenate(parts) for parts in zip(*((r.input_ids, r.labels, r.weights) for r in rows), strict=True)),
-               np.concatenate(tables, axis=1), torch.cat([row.pixels for row in rows]))
+    ids, labels, weights = (np.concatenate(parts) for parts in zip(*((row.input_ids, row.labels, row.weights) for row in rows), strict=True))
+    pixels = torch.cat([row.pixels for row in rows])
+    return Row("+".join(row.id for row in rows), ids, labels, weights, np.concatenate(tables, axis=1), pixels)

@@ -51,13 +51,15 @@ def save(vlm: VLM, directory: Path) -> None:
 def load(kind: type[VLM], directory: Path, allow: Sequence[str]) -> VLM:
     home = directory if (directory / CONFIG).exists() else directory / "model"
     if not (home / CONFIG).exists():
-        raise ValueError(f"no model in {directory}: neither it nor its model/ holds {CONFIG}; give the folder that VLM.save wrote, or its run directory")
+        raise ValueError(f"no model in {directory}: neither it nor its model/ holds {CONFIG}; "
+                         "give the folder that VLM.save wrote, or its run directory")
     try:
         config = json.loads((home / CONFIG).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{home / CONFIG} is not JSON: {error}") from error
     if config.get("format") != FORMAT:
-        raise ValueError(f"{home / CONFIG} has format {config.get('format')!r} and this version reads {FORMAT}; it was not written by VLM.save, or by another version")
+        raise ValueError(f"{home / CONFIG} has format {config.get('format')!r} and this version reads {FORMAT}; "
+                         "it was written by another version, or not by VLM.save")
     config["language"]["init_args"]["tokenizer"]["init_args"]["path"] = str(home / TOKENIZER)
     arguments = {name: build(part, allow) if isinstance(part, dict) else part for name, part in config.items() if name != "format"}
     vlm = kind(**arguments)
@@ -85,8 +87,8 @@ def read(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         with path.open("rb") as file:
             start = file.read(2)
-        looks = "it looks like a pickle, which could run code and is not opened" if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") \
-            else "it is damaged or cut short"
+        pickled = start == b"PK" or (start[:1] == b"\x80" and start[1:] <= b"\x05")  # torch.save's zip archive, or a bare pickle
+        looks = "it looks like a pickle, which could run code and is not opened" if pickled else "it is damaged or cut short"
         raise ValueError(f"{path} is not a safetensors file: {looks} ({error})") from error
 
 

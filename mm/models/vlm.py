@@ -67,15 +67,16 @@ class VLM(nn.Module):
             return text
         vision = self.projector(self.vision(batch.pixels), self.vision.grid)
         if vision.shape[0] * vision.shape[1] != len(batch.vision_at):
-            raise ValueError(f"{len(batch.pixels)} frames gave {vision.shape[0] * vision.shape[1]} tokens, and the batch {', '.join(batch.ids[:3])}, ... "
-                             f"has room for {len(batch.vision_at)}; make its rows with this model's processor")
+            raise ValueError(f"{len(batch.pixels)} frames gave {vision.shape[0] * vision.shape[1]} tokens, and the batch that begins with sample "
+                             f"{batch.ids[0]!r} has room for {len(batch.vision_at)}; make its rows with this model's processor")
         return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.flatten(0, 1).to(text.dtype)).view_as(text)
 
     def generate(self, samples: Sequence[Row | Sample], max_new_tokens: int = 64, num_beams: int = 1, do_sample: bool = False,
                  temperature: float = 1.0, seed: int = 0) -> list[str]:
         """The answers to the samples' last questions, decoded together; each is what it would be alone.
 
-        Greedy by default, beam search with `num_beams`, sampling from `seed` with `do_sample`. Samples are turned into prompts; rows are prompts already.
+        Greedy by default, beam search with `num_beams`, sampling from `seed` with `do_sample`. Samples are turned into prompts; rows are prompts
+        already.
         """
         return generated(self, self._batch(samples, left=True), max_new_tokens, num_beams, do_sample, temperature, seed)
 
@@ -106,8 +107,9 @@ class VLM(nn.Module):
 
     @classmethod
     def load(cls, directory: str | Path, allow: Sequence[str] = ("mm.",)) -> "VLM":
-        """The model in `directory`, or in its `model/` if it is a run directory. ValueError naming every weight that is missing, unexpected or misshapen.
+        """The model in `directory`, or in its `model/` if it is a run directory, in evaluation mode.
 
+        ValueError naming what weights are missing, unexpected or misshapen.
         allow: import paths that the saved configuration may name; parts from elsewhere are code that is run.
         """
         return save.load(cls, Path(directory), allow)

@@ -1,4 +1,9 @@
-"""A small encoder that learns on a CPU: convolutional stem (Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021) and ViT blocks."""
+"""A small encoder that learns on a CPU: a convolutional stem and ViT blocks.
+
+The stem is that of Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021.
+"""
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
@@ -14,7 +19,8 @@ class ConvViT(VisionEncoder):
     A 64 x 64 picture gives 8 x 8 features. Trains from scratch where a plain patch embedding would need far more data.
     """
 
-    def __init__(self, image_size: int | Size = 64, width: int = 128, depth: int = 2, heads: int = 4, mlp_ratio: int = 4, resize: Resize | None = None) -> None:
+    def __init__(self, image_size: int | Size = 64, width: int = 128, depth: int = 2, heads: int = 4, mlp_ratio: int = 4,
+                 resize: Resize | None = None) -> None:
         super().__init__(resize)
         size = square(image_size)
         if size[0] % 8 or size[1] % 8 or width % 4 or width % heads:
@@ -23,7 +29,7 @@ class ConvViT(VisionEncoder):
         grid = (size[0] // 8, size[1] // 8)
         self.geometry(width, size, grid, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         widths = (3, width // 4, width // 2, width)
-        self.stem = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.stem = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.positions = nn.Parameter(torch.randn(1, grid[0] * grid[1], width) * 0.02)
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(width)

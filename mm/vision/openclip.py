@@ -39,7 +39,7 @@ class OpenCLIP(VisionEncoder):
         self.visual = visual
         self.geometry_of(visual)
 
-    def geometry_of(self, visual: torch.nn.Module) -> None:
+    def geometry_of(self, visual: Any) -> None:
         """Sets the geometry from one blank frame: towers of open_clip do not state their grid alike."""
         preprocess = getattr(visual, "preprocess_cfg", None) or {}
         size = square(visual.image_size)
@@ -60,4 +60,5 @@ class OpenCLIP(VisionEncoder):
         if Path(self.name.removeprefix("local-dir:")).exists() or self.name.startswith("hf-hub:"):
             raise ValueError(f"OpenCLIP({self.name!r}) cannot be rebuilt without its source; use a name that open_clip knows")
         return {"class_path": "mm.vision.OpenCLIP", "init_args": {
-            "name": self.name, "pretrained": None, "image_size": self.image_size, "layer": self.layer, "overrides": self.overrides, "resize": self.resize}}
+            "name": self.name, "pretrained": None, "image_size": self.image_size, "layer": self.layer, "overrides": self.overrides,
+            "resize": self.resize}}

@@ -1,7 +1,6 @@
 """Any image model of timm as an encoder: Wightman, "PyTorch Image Models", 2019."""
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mm.vision.base import Size, VisionEncoder, square
@@ -15,7 +14,8 @@ class Timm(VisionEncoder):
         name: "vit_small_patch16_dinov3.lvd1689m", "convnext_tiny", ...
         image_size: side, or (height, width); the model's own if None.
         pretrained: fetch weights.
-        layer: block whose output is taken, counted from the end; -1 is normalised as the model's last output, -2 is LLaVA's choice. Later blocks are dropped.
+        layer: block whose output is taken, counted from the end; -1 is normalised as the model's last output, -2 is LLaVA's choice. Later blocks are
+            dropped.
         overrides: further arguments of the timm model, e.g. {"depth": 2}.
     """
 
@@ -50,10 +50,11 @@ class Timm(VisionEncoder):
 
     def rebuild(self) -> dict[str, Any]:
         return {"class_path": "mm.vision.Timm", "init_args": {
-            "name": self.name, "image_size": self.image_size, "pretrained": False, "layer": self.layer, "overrides": self.overrides, "resize": self.resize}}
+            "name": self.name, "image_size": self.image_size, "pretrained": False, "layer": self.layer, "overrides": self.overrides,
+            "resize": self.resize}}
 
 
-def create(name: str, arguments: dict[str, Any], image_size: int | Size | None) -> torch.nn.Module:
+def create(name: str, arguments: dict[str, Any], image_size: int | Size | None) -> Any:
     """The timm model; `img_size` is told to those alone that have one (convolutional models take any)."""
     import timm
 

@@ -28,7 +28,8 @@ class Transformers(VisionEncoder):
         self.model = tower(name_or_config)
         config = self.model.config
         if not hasattr(config, "patch_size") or not hasattr(config, "image_size"):
-            raise ValueError(f"Transformers: {config.model_type} does not divide a picture of fixed size into patches; use a ViT-like encoder, or mm.vision.Timm")
+            raise ValueError(f"Transformers: {config.model_type} does not divide a picture of fixed size into patches; "
+                             "use a ViT-like encoder, or mm.vision.Timm")
         size, patch = square(config.image_size), square(config.patch_size)
         found_mean, found_std = statistics(name_or_config, config.model_type)
         self.mean, self.std = list(mean or found_mean), list(std or found_std)
