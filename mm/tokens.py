@@ -59,7 +59,7 @@ class TokenMap:
 
     @property
     def depth(self) -> Tensor:
-        """Number of tokens before each one on its own path: its document's trunk, then its own branch; 0 for padding. A trunk precedes its branches."""
+        """Number of tokens before each one on its own path: its document's trunk, then its own branch; 0 for padding. Trunks precede branches."""
         real, trunk = self.is_real, self.is_real & (self.branch == 0)
         order = torch.arange(self.shape[1], device=self.device)
         document_start = _latest(_changes(self.document), order)

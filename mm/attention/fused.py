@@ -1,7 +1,7 @@
 """The fused kernels' (O, LSE) with the exact gradient through LSE, by the ones-column form over the stock backward.
 
-With dO and dLSE coming in, the gradient of the scores is `P * (dO V' - (delta - dLSE))`, where `delta = rowsum(dO * O)` is all that the backward kernel
-takes from O. More columns with dO = 1, O = -dLSE (in sum) and Q = K = V = 0 turn its delta into delta - dLSE and add nothing else.
+With dO and dLSE coming in, the gradient of the scores is `P * (dO V' - (delta - dLSE))`, where `delta = rowsum(dO * O)` is all that the backward
+kernel takes from O. More columns with dO = 1, O = -dLSE (in sum) and Q = K = V = 0 turn its delta into delta - dLSE and add nothing else.
 """
 from typing import Any
 

@@ -1,7 +1,7 @@
 """What is active now: the mask and the token map of the prompt that a model is reading, delivered to attention inside `generate`.
 
-`generate` refuses arguments that it does not know, so inside it, and only without gradients, a context variable carries the plan. In training the mask
-travels as an argument of the forward call: a layer that is recomputed under gradient checkpointing runs after any context has gone.
+`generate` refuses arguments that it does not know, so inside it, and only without gradients, a context variable carries the plan. In training the
+mask travels as an argument of the forward call: a layer that is recomputed under gradient checkpointing runs after any context has gone.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +30,8 @@ class DenseMask(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """mask: who sees whom. tokens: the padded prompt, [B, N], which decoded tokens continue as answer text; None for text models, whose map follows from
-    the 2-D attention mask of each call. recorder: watches the weights of a few rows.
+    """mask: who sees whom. tokens: the padded prompt, [B, N], which decoded tokens continue as answer text; None for text models, whose map follows
+    from the 2-D attention mask of each call. recorder: watches the weights of a few rows.
     """
 
     mask: DenseMask
@@ -61,8 +61,8 @@ class Reading:
     def visible(self, batch: int, queries: slice, keys: slice, window: int | None = None) -> Tensor:
         """bool [batch, 1, Q, N] over absolute token indices that may run on behind the prompt.
 
-        batch: a multiple of the prompt's rows, each repeated in order, as beams are. window: of sliding layers. ValueError where `batch` is none, where
-        the prompt arrives in pieces that the mask would part, or where decoded tokens would follow padding.
+        batch: a multiple of the prompt's rows, each repeated in order, as beams are. window: of sliding layers. ValueError where `batch` is none,
+        where the prompt arrives in pieces that the mask would part, or where decoded tokens would follow padding.
         """
         tokens, (rows, length) = self.tokens, self.tokens.shape
         if batch % rows:

@@ -1,7 +1,7 @@
 """Attention as two matrix products, for short rows that train in low precision on a CPU.
 
-There the fused kernel's backward costs several times its forward: at 168 tokens, 4 heads of width 32 and bfloat16, forward and backward together take a third of
-its time this way (`python -m bench.attention_cpu`). The weights, Q×N numbers a head, are kept for backward, so rows must be short.
+There the fused kernel's backward costs several times its forward: at 168 tokens, 4 heads of width 32 and bfloat16, forward and backward together take a
+third of its time this way (`python -m bench.attention_cpu`). The weights, Q×N numbers a head, are kept for backward, so rows must be short.
 """
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ class Products(Backend):
 
     def refuses(self, query: Query, need_lse: bool) -> str | None:
         q, k, v = query.q, query.k, query.v
-        if q.device.type != "cpu" or need_lse or query.dropout or query.scale is not None and query.scale <= 0:
+        if q.device.type != "cpu" or need_lse or query.dropout or (query.scale is not None and query.scale <= 0):
             return "it serves plain attention on a CPU, without LSE and dropout"
         if not (torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)):
             return "without gradients the fused kernel is as fast and keeps no weights"

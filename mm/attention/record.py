@@ -9,7 +9,7 @@ from mm.attention.reference import scores
 
 
 def row_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
-    """Attention weights [B, H, R, N] of the rows q [B, H, R, D] over k [B, Hk, N, D], float32; mask: bool, broadcastable. Rows that see nothing are 0."""
+    """Attention weights [B, H, R, N] of the rows q [B, H, R, D] over k [B, Hk, N, D], float32; mask: bool. Rows that see nothing are 0."""
     logits = scores(q.detach(), k.detach(), scale)
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
@@ -20,9 +20,9 @@ def row_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None =
 class Recorder:
     """Keeps the weights of chosen rows, per forward pass and layer.
 
-    layers: only these, all if None. rows: absolute indices of the prompt's rows to keep, [R] or [B, R]; the last row of each pass if None, which with left
-    padding is the row that predicts the next token. Passes that hold none of `rows` keep their last row.
-    groups: [B, N] group of each prompt token; weights are then kept as masses per group, [B, H, R, groups], and later tokens count as `decoded_group`.
+    layers: only these, all if None. rows: absolute indices of the prompt's rows to keep, [R] or [B, R]; the last row of each pass if None, which with
+    left padding is the row that predicts the next token. Decoding steps keep their one row.
+    groups: [B, N] group of each prompt token; weights are then kept as masses [B, H, R, group_count], and decoded tokens count as `decoded_group`.
 
     steps: for each forward pass {layer: weights [B, H, R, N] or masses [B, H, R, G]}, on the CPU in float32. Step 0 is the prefill; the row of step t
     predicts answer token t. With beams, B counts them.

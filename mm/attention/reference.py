@@ -22,7 +22,8 @@ class Reference(Backend):
         mask = query.dense_mask()
         if mask is not None:
             logits = logits.masked_fill(~mask, -torch.inf)
-        peak = logits.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
+        # The LSE itself, because a maximum over no keys is an error; detached, since shifting changes nothing.
+        peak = logits.detach().logsumexp(-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
         weights = (logits - peak).exp()
         total = weights.sum(-1, keepdim=True)
         empty = total == 0

@@ -1,7 +1,7 @@
 """PyTorch's fused attention, and its LSE with an exact gradient.
 
-Without LSE this is the stock call, with the choices transformers makes for it, so that a neutral lever is the plain model to the bit. With LSE it is the
-fused kernel behind the stock call, wrapped because that kernel's LSE has no gradient, says 0 where a row sees nothing, and wants equal head widths.
+Without LSE this is the stock call, with the choices transformers makes for it, so that a neutral lever is the plain model to the bit. With LSE it is
+the fused kernel behind the stock call, wrapped because that kernel's LSE has no gradient, says 0 where a row sees nothing, and wants equal widths.
 """
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ def plain(query: Query) -> Tensor:
                 mask = mask.expand(-1, query.q.shape[1], 1, -1).reshape(mask.shape[0], k.shape[1], query.groups, -1)
         else:
             k, v = repeat_heads(k, query.groups), repeat_heads(v, query.groups)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=query.dropout, is_causal=fast_causal, scale=query.scale, enable_gqa=shared)
+    out = F.scaled_dot_product_attention(q, k, v, mask, query.dropout, fast_causal, scale=query.scale, enable_gqa=shared)
     return out.reshape(*query.q.shape[:-1], v.shape[-1])
 
 
@@ -48,7 +48,7 @@ def with_lse(query: Query) -> AttentionPart:
     fast_causal = query.causal and query.mask is None and square
     mask = None if fast_causal else query.dense_mask()
     scale = query.q.shape[-1] ** -0.5 if query.scale is None else query.scale
-    qkv = query.q, repeat_heads(query.k, query.groups), repeat_heads(query.v, query.groups)
+    qkv: tuple[Tensor, ...] = query.q, repeat_heads(query.k, query.groups), repeat_heads(query.v, query.groups)
     device = query.q.device.type
     if torch.is_autocast_enabled(device) and query.q.dtype != torch.float64:  # as autocast does for the stock call
         qkv = tuple(x.to(torch.get_autocast_dtype(device)) for x in qkv)
@@ -56,8 +56,7 @@ def with_lse(query: Query) -> AttentionPart:
     return AttentionPart(out[..., :query.v.shape[-1]], lse)
 
 
-def equal_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def equal_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """Pads the narrower side with zero columns, which change neither scores nor the columns that are kept."""
     width = max(q.shape[-1], v.shape[-1])
-    q, k, v = (x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
-    return q, k, v
+    return tuple(x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))

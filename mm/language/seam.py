@@ -1,8 +1,8 @@
 """The seam into transformers: one name, "mm", in its registries of attention and mask functions, and nothing patched.
 
-A model on the seam computes attention through `mm.attention.attend`. Who sees whom arrives in one of two ways: as the `attention_mask` argument of the
-forward call (training: `attention_argument`), or from the active plan (inside `generate`: `mm.attention.activated`). Without either it is the stock
-"sdpa" model, to the bit. Vision towers keep their own attention.
+A model on the seam computes attention through `mm.attention.attend`. Who sees whom arrives in one of two ways: as the `attention_mask` argument of
+the forward call (training: `attention_argument`), or from the active plan (inside `generate`: `mm.attention.activated`). Without either it is the
+stock "sdpa" model, to the bit. Vision towers keep their own attention.
 """
 from collections.abc import Callable
 from typing import Any
@@ -73,8 +73,8 @@ def layer_types(config: PretrainedConfig) -> set[str]:
 def attention_argument(model: PreTrainedModel, mask: Mask, tokens: TokenMap) -> Tensor | dict[str, Tensor]:
     """The `attention_mask` argument for one forward call over whole rows, without cache.
 
-    bool [B, 1, N, N]; by layer type where some layers slide. Where the plain model computes the same, all ones [B, N] instead: its kernel's causal flag
-    then does the work, and the explicit ones keep transformers from guessing packed rows from position ids. ValueError where the model's own
+    bool [B, 1, N, N]; by layer type where some layers slide. Where the plain model computes the same, all ones [B, N] instead: its kernel's causal
+    flag then does the work, and the explicit ones keep transformers from guessing packed rows from position ids. ValueError where the model's own
     implementation would ignore the mask (flash) or add it to the scores (eager).
     """
     config = model.config.get_text_config()
@@ -85,8 +85,8 @@ def attention_argument(model: PreTrainedModel, mask: Mask, tokens: TokenMap) -> 
                          "put it on the seam with mm.language.seam.install")
     types = layer_types(config)
     if other := types - {"full_attention", "sliding_attention"}:
-        raise UnsupportedModelError(f"layers of type {', '.join(sorted(other))} mix tokens without a mask, so {mask!r} cannot hold in packed, branched or "
-                                    "left-padded rows; use one right-padded causal sample a row")
+        raise UnsupportedModelError(f"layers of type {', '.join(sorted(other))} mix tokens without a mask, so {mask!r} cannot hold in packed, "
+                                    "branched or left-padded rows; use one right-padded causal sample a row")
     window = getattr(config, "sliding_window", None)
     if "sliding_attention" not in types:  # one mask for all layers; models without layer types slide in all of them or in none
         return mask.dense(tokens, window=None if types else window)
@@ -96,11 +96,11 @@ def attention_argument(model: PreTrainedModel, mask: Mask, tokens: TokenMap) -> 
 def mask(batch_size: int, q_length: int, kv_length: int, q_offset: int | Tensor = 0, kv_offset: int = 0,
          mask_function: Callable[..., Any] = causal_mask_function, attention_mask: Tensor | None = None, local_size: int | None = None,
          allow_is_causal_skip: bool = True, device: torch.device | str = "cpu", **stock: Any) -> Tensor | None:
-    """Mask function of the registry: the active plan's mask, bool [B, 1, Q, N], or what "sdpa" would use. None leaves it to the kernel's causal flag."""
+    """Mask function of the registry: the active plan's mask, bool [B, 1, Q, N], or what "sdpa" would use. None means the kernel's causal flag."""
     plan = active_plan()
     reading = plan.read(attention_mask, batch_size, int(q_offset) + q_length, torch.device(device)) if plan is not None else None
     if reading is None or reading.is_plain:
-        return sdpa_mask(batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset,
+        return sdpa_mask(batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset, kv_offset=kv_offset,  # type: ignore[arg-type]
                          mask_function=mask_function, attention_mask=attention_mask, local_size=local_size,
                          allow_is_causal_skip=allow_is_causal_skip, device=device, **stock)
     start, first = int(q_offset), int(kv_offset)

@@ -6,7 +6,6 @@ seen by nobody but itself.
 """
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 from mm.tokens import TokenMap
@@ -72,8 +71,8 @@ class Mask(ABC):
 
 
 def isolated(q: TokenMap, k: TokenMap) -> Tensor:
-    """Same document, and the key is on its trunk or in the query's own branch; both are real."""
-    return (q.document == k.document) & ((k.branch == 0) | (k.branch == q.branch)) & q.is_real & k.is_real
+    """The key is real, in the query's document, and there on the trunk or in the query's own branch. Padding is in no document, so q is real too."""
+    return (q.document == k.document) & k.is_real & ((k.branch == 0) | (k.branch == q.branch))
 
 
 class Both(Mask):

@@ -10,8 +10,8 @@ from mm.tokens import Role, TokenMap
 class Prefix(Mask):
     """Causal, and everyone sees the whole prompt: images, system text and questions up to their own dialogue turn.
 
-    A later turn's question stays hidden from earlier turns, as it was when they were answered. Images depend on the question: one image prefix must not
-    be shared between questions, and a prompt must not be read in pieces.
+    A later turn's question stays hidden from earlier turns, as it was when they were answered. Images depend on the question: one image prefix must
+    not be shared between questions, and a prompt must not be read in pieces.
     """
 
     chunkable = False

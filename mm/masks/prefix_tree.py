@@ -10,8 +10,8 @@ from mm.tokens import TokenMap
 class PrefixTree(Mask):
     """Causal along each path: a branch sees the trunk of its document and itself, the trunk sees itself.
 
-    Every mask isolates branches already, so `Causal()` on a row with branches is this rule; it is for stating it. `PrefixTree() | ImageBlock()` reads the
-    trunk's images in both directions. Needs positions that restart behind the trunk (`mm.positions.Restart`).
+    Every mask isolates branches already, so `Causal()` on a row with branches is this rule; it is for stating it. `PrefixTree() | ImageBlock()` reads
+    the trunk's images in both directions. Needs positions that restart behind the trunk (`mm.positions.Restart`).
     """
 
     is_causal = True

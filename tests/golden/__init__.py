@@ -1,0 +1,22 @@
+"""Recorded vectors of original implementations, by topic and case; each topic's README says how they were made."""
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+
+
+def load(topic: str, case: str) -> Any:
+    """`tests/golden/<topic>/<case>` as a namespace: the arrays of an .npz as tensors, or the top level of a .json."""
+    arrays, tree = HERE / topic / f"{case}.npz", HERE / topic / f"{case}.json"
+    if arrays.exists():
+        with np.load(arrays, allow_pickle=False) as stored:
+            return SimpleNamespace(**{name: torch.from_numpy(stored[name].copy()) for name in stored.files})
+    if tree.exists():
+        return SimpleNamespace(**json.loads(tree.read_text()))
+    known = ", ".join(sorted(path.stem for path in (HERE / topic).glob("*")))
+    raise FileNotFoundError(f"no recorded vectors {case!r} in {HERE / topic}; there are {known}")
