@@ -109,13 +109,11 @@ def photographs() -> dict[str, tuple[bytes, Image.Image]]:
 
 def write_photographs(folder: Path) -> Path:
     """The ten in `folder`, and photographs.json that asks something about each; the path of the latter."""
-    records = []
-    for number, (name, (content, picture)) in enumerate(photographs().items()):
+    records = [{"id": str(number), "image": name, "conversations": [
+        {"from": "human", "value": "<image>\nis there a circle ?"}, {"from": "gpt", "value": "yes"},
+        {"from": "human", "value": "is there a star ?"}, {"from": "gpt", "value": "no"}]} for number, name in enumerate(photographs())]
+    for name, (content, _) in photographs().items():
         (folder / name).write_bytes(content)
-        shape = "wide" if picture.width > picture.height else "not wide"
-        records.append({"id": str(number), "image": name, "conversations": [
-            {"from": "human", "value": "<image>\nis there a circle ?"}, {"from": "gpt", "value": "yes"},
-            {"from": "human", "value": "is the picture wide ?"}, {"from": "gpt", "value": shape}]})
     file = folder / "photographs.json"
     file.write_text(json.dumps(records, indent=1))
     return file
