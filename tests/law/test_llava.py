@@ -1,6 +1,7 @@
 """A conversation file is read as it is written, whatever its size and form."""
 import json
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,8 +130,6 @@ def test_every_form_of_a_file_gives_the_same_records(form: str, chunk: int, tmp_
 
 @pytest.mark.parametrize("form", ["array", "lines"])
 def test_a_large_file_is_not_held_in_memory(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tracemalloc
-
     monkeypatch.setattr(data.records, "CHUNK", 2**16)
     record = {"id": "x", "conversations": [human("q" * 2000), gpt("a" * 2000)]}
     lines = [json.dumps(record)] * 5000  # 20 MB
