@@ -58,7 +58,7 @@ def row(text: str) -> TokenMap:
         for name, value in {
                 "kind": Kind.PAD if pad else Kind.VISION if image else Kind.TEXT, "document": -1 if pad else document, "branch": 0 if pad else branch,
                 "media": "ij".find(letter), "frame": 0 if image else -1, "row": count // 2 if image else -1, "col": count % 2 if image else -1,
-                "role": {".": Role.PAD, "s": Role.SYSTEM, "a": Role.ANSWER}.get(letter, Role.QUESTION), "turn": -1 if pad else turn,
+                "role": {".": Role.PAD, "s": Role.SYSTEM, "a": Role.ANSWER}.get(letter, Role.QUESTION), "turn": -1 if letter in ".s" else turn,
                 "position": 0 if pad else position}.items():
             table[name].append(int(value))
         position += not pad

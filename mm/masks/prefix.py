@@ -19,5 +19,5 @@ class Prefix(Mask):
 
     def allow(self, q: TokenMap, k: TokenMap) -> Tensor:
         """[B, Q, 1] and [B, 1, N] views → bool [B, Q, N]."""
-        prompt = (k.role != Role.ANSWER) & (k.turn <= q.turn)
+        prompt = (k.role != Role.ANSWER) & (k.turn <= q.turn.clamp(min=0))  # what precedes all turns reads the first question too
         return (k.index <= q.index) | prompt

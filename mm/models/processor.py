@@ -107,7 +107,7 @@ class Processor:
         kind[:] = np.where(is_vision, int(Kind.VISION), int(Kind.TEXT))
         document[:] = 0
         branches[:] = branch
-        role[:] = np.where(answer >= 0, int(Role.ANSWER), np.where(turn >= 0, int(Role.QUESTION), int(Role.SYSTEM)))
+        role[:] = np.where(_answers(answer, turn, branch), int(Role.ANSWER), np.where(turn >= 0, int(Role.QUESTION), int(Role.SYSTEM)))
         turns[:] = turn
         position[:] = np.arange(length)
         if sample.media:
@@ -181,3 +181,9 @@ def pack(rows: Sequence[Row]) -> Row:
     ids, labels, weights = (np.concatenate(parts) for parts in zip(*((row.input_ids, row.labels, row.weights) for row in rows), strict=True))
     pixels = torch.cat([row.pixels for row in rows])
     return Row("+".join(row.id for row in rows), ids, labels, weights, np.concatenate(tables, axis=1), pixels)
+
+
+def _answers(answer: np.ndarray, turn: np.ndarray, branch: np.ndarray) -> np.ndarray:
+    """Answer tokens, and what the template writes behind them in the same turn: it has read the answer, so a mask must not take it for a prompt."""
+    latest = np.maximum.accumulate(np.where(answer >= 0, np.arange(len(answer)), -1))
+    return (latest >= 0) & (turn[latest] == turn) & (branch[latest] == branch)

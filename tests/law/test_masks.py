@@ -63,6 +63,7 @@ def test_frames_of_a_clip_are_blocks_of_their_own() -> None:
 def test_prefix_reads_the_prompt_in_both_directions_and_no_later_turn() -> None:
     assert picture(Prefix(), "iqaqa") == ["xx---", "xx---", "xxx--", "xxxx-", "xxxxx"]
     assert picture(Prefix(), "iqqaqqa")[4] == "xxxxxx-"
+    assert picture(Prefix(), "siqaq") == ["xxx--", "xxx--", "xxx--", "xxxx-", "xxxxx"]
 
 
 def test_prefix_tree_shows_a_branch_its_trunk_and_itself() -> None:
