@@ -29,12 +29,12 @@ class Options:
     Args:
         model: run directory, or directory that VLM.save wrote.
         lever: YAML with `mask:` and `positions:` as in configs/lever.
-        limit: answer the questions of the first N pictures only.
+        limit: answer the questions about the first N pictures (of each split) only.
         parser: how answers are read.
         view: what the model is shown of each picture.
         data: "world", or official files; sets the `data` option of every benchmark named. images: folder of their pictures, likewise.
         out: folder of the results, by default <model>/eval.
-        batch_size: pictures a batch.
+        batch_size: pictures a batch, and rows of a forward pass.
         device: cpu, cuda ...
         overwrite: discard answers that an earlier run left.
     """
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, benchmarks = parse(names, given[len(names):])
         from eval.frame.model import Model
 
-        model = Model(options.model, options.lever, options.device)
+        model = Model(options.model, options.lever, options.device, options.batch_size)
         for name, benchmark in benchmarks.items():
             print(evaluate(name, benchmark, model, options).table(), flush=True)
     except (ValueError, RuntimeError, OSError) as error:

@@ -60,7 +60,7 @@ class POPE(Benchmark):
             context = {}
         return [
             Item(f"{split}/{i}", row["image"], media[row["image"]], f"<image>\n{row['text']}{self.suffix}",
-                 {"split": split, **row}, ("yes", "no"), context.get(row["image"]))
+                 {"split": split, **row}, ("yes", "no"), context.get(row["image"]), split)
             for i, (split, row) in enumerate(found)]
 
     def judge(self, row: Row, parser: str) -> Row:

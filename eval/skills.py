@@ -43,7 +43,7 @@ class Skills(Benchmark):
                 picture, asked = scenes[row.scene], row.question
                 found.append(Item(
                     f"{kind}/{row.scene}/{asked.answer}", picture.name, picture.media, f"<image>\n{asked.text}",
-                    {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context))
+                    {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context, kind))
         return found
 
     def judge(self, row: Row, parser: str) -> Row:

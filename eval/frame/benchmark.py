@@ -18,7 +18,7 @@ class Item:
     id: unique within the benchmark. picture: name of what it is asked about; items of the same picture and media share the image's encoding.
     media: reads the images or clips, called only when the item is answered. question: text as given to the model, placeholders included.
     row: the truth, as plain JSON values, that scoring needs. candidates: answers whose log-probabilities are recorded beside the text, () for none.
-    context: reads the same picture with its objects erased, where that is known.
+    context: reads the same picture with its objects erased, where that is known. split: part of the benchmark that a limit counts by itself.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Item:
     row: Row = field(default_factory=dict)
     candidates: tuple[str, ...] = ()
     context: Callable[[], tuple[Media, ...]] | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,14 @@ def key_of(item: Item) -> Key:
 
 
 def limited(items: Sequence[Item], pictures: int | None) -> list[Item]:
-    """Items of the first `pictures` pictures, in order; all of them for None."""
+    """Items of the first `pictures` pictures of each split, in order; all of them for None."""
     if pictures is None:
         return list(items)
-    kept = set(islice(dict.fromkeys(item.picture for item in items), pictures))
-    return [item for item in items if item.picture in kept]
+    seen: dict[str, dict[str, None]] = {}
+    for item in items:
+        seen.setdefault(item.split, {})[item.picture] = None
+    kept = {split: set(islice(names, pictures)) for split, names in seen.items()}
+    return [item for item in items if item.picture in kept[item.split]]
 
 
 def _distinct(items: Iterable[Item]) -> dict[str, list[Item]]:
@@ -133,7 +136,7 @@ def _read(line: bytes) -> Row | None:
 
 
 def _rounded(logp: dict[str, float]) -> dict[str, float]:
-    return {text: round(value, 6) for text, value in logp.items()}
+    return {text: round(value, 6) for text, value in sorted(logp.items())}  # in the order in which the file is read back
 
 
 def _difference(line: bytes, settings: Row) -> str:
