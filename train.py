@@ -1,18 +1,17 @@
 """Fit or validate a vision-language model: `python train.py fit --config configs/demo.yaml --config overlay.yaml --model.mask mm.masks.Prefix`."""
 import os
-import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from mm.training import Checkpoints, Data, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
-from mm.training.checkpoint import read_checkpoint
 from mm.training.hints import Parser
-from mm.training.provenance import Provenance, changed_since
+from mm.training.provenance import Provenance
 from mm.training.quiet import quiet
-from mm.training.run import checkpoint_to_resume, short_errors
+from mm.training.run import checkpoint_to_resume, report_changes, short_errors
 
 DEFAULTS = {"logger": False, "use_distributed_sampler": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
 
@@ -38,11 +37,9 @@ class Program(LightningCLI):
         if self.subcommand == "fit" and (given.resume or not given.ckpt_path):
             given.ckpt_path = checkpoint_to_resume(given.run_dir, given.resume)
         if given.ckpt_path:
-            now = self._parser(self.subcommand).dump(given, skip_none=False)
-            for line in changed_since(read_checkpoint(given.ckpt_path), now):
-                print(f"not as in the checkpoint: {line}", file=sys.stderr)
+            report_changes(given.ckpt_path, self._parser(self.subcommand).dump(given, skip_none=False))
 
-    def instantiate_trainer(self) -> Trainer:
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         asked = self._get(self.config_init, "trainer").logger or []
         always = [JSONLines(self.run_dir)] if self.subcommand == "fit" else []
         return super().instantiate_trainer(default_root_dir=self.run_dir, logger=always + (asked if isinstance(asked, list) else [asked]))

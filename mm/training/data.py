@@ -24,6 +24,7 @@ class Data(lightning.LightningDataModule):
         self.train, self.val, self.batch_size, self.workers, self.seed = train, val, batch_size, workers, seed
         self.on_error, self.val_batch_size = on_error, val_batch_size or batch_size
         self.loader: Loader | None = None
+        self.loaders: list[Loader] = []
         if batch_size < 1 or self.val_batch_size < 1 or workers < 0:
             raise ValueError(f"batch_size {batch_size}, val_batch_size {val_batch_size}, workers {workers}: expected at least 1, 1 and 0.")
         for name, samples in (("train", train), ("val", val)):
@@ -52,4 +53,12 @@ class Data(lightning.LightningDataModule):
     def _loader(self, samples: Dataset, order: Order | Once) -> Loader:
         processor = self.trainer.lightning_module.vlm.processor  # type: ignore[union-attr]
         pin = self.trainer.strategy.root_device.type == "cuda"  # type: ignore[union-attr]
-        return Loader(samples, processor, order, self.workers, self.seed, self.on_error, pin)  # type: ignore[arg-type]
+        self.loaders.append(Loader(samples, processor, order, self.workers, self.seed, self.on_error, pin))  # type: ignore[arg-type]
+        return self.loaders[-1]
+
+    def teardown(self, stage: str) -> None:
+        while self.loaders:
+            self.loaders.pop().close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        self.teardown("fit")

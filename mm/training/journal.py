@@ -100,7 +100,7 @@ class Journal(Callback):
         self.validation, self.paused = torch.zeros(3), (time.perf_counter(), time.process_time())
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.validation = self.validation.to(outputs.total.device) + torch.stack(list(outputs)).float()
+        self.validation = self.validation.to(outputs.device) + outputs
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, weight, correct = trainer.strategy.reduce(self.validation, reduce_op="sum").tolist()  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from mm.models.batch import Batch
 from mm.models.processor import Processor
 from mm.sample import BadSample, Sample
-from mm.training.preemption import ignore_signals
+from mm.training.preemption import outlive_signals
 from mm.training.randomness import randomness_of
 
 IN_A_ROW = 100  # so many broken samples one after another are no accident
@@ -25,7 +25,7 @@ class Samples(Protocol):
 
 
 class Draw(NamedTuple):
-    """What makes this rank's next batch. indices: into the data set; places: of each in the run; end: samples used up to here."""
+    """This rank's next batch. indices: into the data set; places: of each in the run; end: samples used up to here."""
 
     indices: tuple[int, ...]
     places: tuple[int, ...]
@@ -156,8 +156,8 @@ class Loader:
                  on_error: Literal["raise", "skip"], pin_memory: bool = False) -> None:
         self.cursor = Cursor(order)
         self.loader: DataLoader[Any] = DataLoader(
-            Batches(samples, processor, seed, on_error), batch_size=None, sampler=self.cursor, collate_fn=as_is, num_workers=workers,
-            persistent_workers=workers > 0, worker_init_fn=ignore_signals, pin_memory=pin_memory,
+            Batches(samples, processor, seed, on_error), batch_size=None, sampler=self.cursor, collate_fn=as_is,  # type: ignore[arg-type]
+            num_workers=workers, persistent_workers=workers > 0, worker_init_fn=outlive_signals, pin_memory=pin_memory,
             generator=torch.Generator().manual_seed(seed))  # its own: the run's stays untouched
         self.waited = 0.0  # seconds in which nobody trained because the batch was not there yet
 
@@ -178,6 +178,12 @@ class Loader:
 
     def consume(self, drawn: Drawn) -> None:
         self.cursor.consumed = drawn.end
+
+    def close(self) -> None:
+        """End the workers."""
+        workers, self.loader._iterator = self.loader._iterator, None
+        if workers is not None and hasattr(workers, "_shutdown_workers"):
+            workers._shutdown_workers()
 
     def state_dict(self) -> dict[str, int]:
         return {"consumed": self.cursor.consumed}

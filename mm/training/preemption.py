@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from mm.training.checkpoint import Checkpoints
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACE = 60  # seconds
 
 
 class Interrupted(BaseException):
@@ -52,7 +53,11 @@ class Preemption(Callback):
         self.before = {}
 
 
-def ignore_signals(worker: int) -> None:
-    """In a data worker: a signal to the whole process group is for the trainer to answer, which still needs the worker's batches."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def outlive_signals(worker: int) -> None:
+    """In a data worker: a signal to the whole process group is for the trainer to answer, which still needs this worker's batches for a while."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave_later)  # an alarm ends the process
+
+
+def leave_later(number: int, frame: FrameType | None) -> None:
+    signal.alarm(GRACE)

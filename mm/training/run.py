@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mm.training.checkpoint import CheckpointError, few
+from mm.training.checkpoint import CheckpointError, few, read_checkpoint
 from mm.training.halt import NonFinite
 from mm.training.preemption import Interrupted
+from mm.training.provenance import changed_since
 
 
 class RunError(RuntimeError):
@@ -25,6 +26,12 @@ def checkpoint_to_resume(run_dir: str | None, resume: bool) -> str | None:
         raise RunError(f"{folder} exists and holds {few(found)}; continue that run with --resume true, or choose another --run_dir.")
     last = folder / "checkpoints" / "last.ckpt"
     return str(last) if last.is_file() else None
+
+
+def report_changes(checkpoint: str, config: str) -> None:
+    """Print in what the configuration differs from that of the checkpoint; the configuration is what counts."""
+    for line in changed_since(read_checkpoint(checkpoint), config):
+        print(f"not as in the checkpoint: {line}", file=sys.stderr)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Supervised(lightning.LightningModule):
         init_from: str | None = None,
     ) -> None:
         super().__init__()
-        self.factories = vision, projector, language
+        self.vision, self.projector, self.language = vision, projector, language
         self.levers = mask or Causal(), positions or Sequential(), layout or Dialogue()
         self.rates, self.schedule, self.optim = train, schedule or Cosine(), optim or Optim()
         self.max_length, self.init_from = max_length, init_from
@@ -66,9 +66,8 @@ class Supervised(lightning.LightningModule):
     def configure_model(self) -> None:
         if hasattr(self, "vlm"):
             return
-        vision, projector, language = (factory for factory in self.factories)
-        encoder, decoder = vision(), language()
-        self.vlm = VLM(encoder, projector(encoder.width, decoder.width), decoder, *self.levers, max_length=self.max_length)
+        encoder, decoder = self.vision(), self.language()
+        self.vlm = VLM(encoder, self.projector(encoder.width, decoder.width), decoder, *self.levers, max_length=self.max_length)
         if self.init_from is not None:
             load_weights(self.vlm, Path(self.init_from))
         freeze_others(self.vlm, self.rates)
@@ -102,16 +101,18 @@ class Supervised(lightning.LightningModule):
         self.trainer.datamodule.consumed(drawn)  # type: ignore[attr-defined]
         return total * self.trainer.accumulate_grad_batches  # undoes Lightning's own division, which knows nothing of tokens
 
-    def validation_step(self, drawn: Drawn, index: int) -> TokenLoss:
-        return self.loss(drawn.batch)
+    def validation_step(self, drawn: Drawn, index: int) -> Tensor:
+        """[3]: the sums of `TokenLoss`."""
+        return torch.stack(self.loss(drawn.batch))
 
     test_step = validation_step
 
     def configure_gradient_clipping(self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
         """Divide by the label weight of the step, and clip: one norm, one multiplication. The trainer's own clipping settings are not used."""
         ranks = self.trainer.world_size  # whose gradients have been averaged by now
-        weight = torch.as_tensor(self.label_weight, device=self.device)
-        weight, self.label_weight = float(self.trainer.strategy.reduce(weight, reduce_op="sum") if ranks > 1 else weight), 0.0  # type: ignore[arg-type]
+        local = torch.as_tensor(self.label_weight, device=self.device)
+        weight = float(self.trainer.strategy.reduce(local, reduce_op="sum") if ranks > 1 else local)  # type: ignore[arg-type]
+        self.label_weight = 0.0
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if weight == 0:
             self.vlm.zero_grad(set_to_none=True)  # AdamW then leaves weights and moments alone
