@@ -1,16 +1,16 @@
-"""python -m eval pope chair --model runs/demo [--lever configs/lever/x.yaml] [--limit N] [--pope.k 3 ...]
+"""python -m eval pope chair pope:blind --model runs/demo [--lever configs/lever/x.yaml] [--limit N] [--pope.k 3 ...]
 
-Names come first; each is a module of this package, whose options are `--<name>.<option>`. Results go to <model>/eval/<name>[-lever][-view].json.
-Beside it: `.rows.jsonl` every item with answer, truth and verdict; files in the benchmark's official format; `.items.jsonl` the answers as they came,
-from which an interrupted run goes on.
+Names come first; each is a module of this package, whose options are `--<name>.<option>`, perhaps with a view (`--view`) behind a colon. Results go to
+<model>/eval/<name>[-lever][-view].json. Beside it: `.rows.jsonl` every item with answer, truth and verdict; files in the benchmark's official format;
+`.items.jsonl` the answers as they came, from which an interrupted run goes on.
 """
 import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         names = _names(given)
-        options, benchmarks = parse(names, given[len(names):])
+        options, benchmarks = parse([name for name, _ in names], given[len(names):])
         from eval.frame.model import Model
 
         model = Model(options.model, options.lever, options.device, options.batch_size)
-        for name, benchmark in benchmarks.items():
-            print(evaluate(name, benchmark, model, options).table(), flush=True)
+        for name, view in names:
+            print(evaluate(name, benchmarks[name], model, replace(options, view=view or options.view)).table(), flush=True)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"eval: {error}", file=sys.stderr)
         return 2
@@ -74,13 +74,13 @@ def parse(names: Sequence[str], given: Sequence[str]) -> tuple[Options, dict[str
     parser = ArgumentParser(prog="python -m eval", description=__doc__)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML with any of these options")
     parser.add_class_arguments(Options)
-    classes = {name: benchmark_class(name) for name in names}
+    classes = {name: benchmark_class(name) for name in names}  # each once, whatever its views
     for name, benchmark in classes.items():
         parser.add_class_arguments(benchmark, name)
     found = parser.parse_args(list(given))
     options = Options(**{key: value for key, value in found.items() if key in Options.__dataclass_fields__})
     shared = {key: value for key, value in (("data", options.data), ("images", options.images)) if value is not None}
-    return options, {name: classes[name](**_own(found[name], shared)) for name in names}
+    return options, {name: benchmark(**_own(found[name], shared)) for name, benchmark in classes.items()}
 
 
 def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options) -> Result:
@@ -112,11 +112,17 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     return result
 
 
-def _names(given: Sequence[str]) -> list[str]:
+def _names(given: Sequence[str]) -> list[tuple[str, View | None]]:
+    """Benchmarks named first, each with the view behind its colon."""
     end = next((i for i, text in enumerate(given) if text.startswith("-")), len(given))
     if not end and not {"-h", "--help"} & set(given):
         raise ValueError("name the benchmarks first: python -m eval pope chair --model runs/demo")
-    return list(given[:end])
+    named: list[tuple[str, View | None]] = []
+    for name, colon, view in (text.partition(":") for text in given[:end]):
+        if colon and view not in VIEWS:
+            raise ValueError(f"{name}:{view}: a view is {', '.join(VIEWS)}; got {view!r}")
+        named.append((name, cast(View, view) if colon else None))
+    return named
 
 
 def _own(options: Namespace, shared: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def made(mask: Mask, positions: Positions, layout: Layout) -> VLM:
     scenes = Scenes("train", 100, 0, questions=0)
     rows = []
     for i in range(4):
-        turns = tuple(Turn(f"{'<image>' if not k else ''}is there a {shape} ?", CANDIDATES[k % 2]) for k, shape in enumerate(("star", "ring", "moon")))
+        asked = ("<image>is there a star ?", "is there a ring ?", "is there a moon ?")
+        turns = tuple(Turn(question, CANDIDATES[k % 2]) for k, question in enumerate(asked))
         rows.append(vlm.processor.encode(Sample(str(i), scenes[i].media, turns)))
     batch = vlm.processor.collate(rows)
     for _ in range(8):
@@ -132,6 +133,16 @@ def test_the_command_writes_what_it_did_and_does_it_once(directory: Path, tmp_pa
             assert json.loads(again) | {"seconds": 0} == json.loads(content) | {"seconds": 0}
         else:
             assert again == content
+
+
+def test_a_view_stands_behind_the_name(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pope", "pope:blind", "pope:context", "--model", str(directory), "--limit", "2", "--pope.size", "9", "--out", str(tmp_path)]
+    assert main(command) == 0
+    logp = [tuple(row["logp"]["yes"] for row in map(json.loads, (tmp_path / f"pope{view}-limit2.rows.jsonl").read_text().splitlines()))
+            for view in ("", "-blind", "-context")]
+    assert len(set(logp)) == 3
+    assert main(["pope:blnd", "--model", str(directory)]) == 2
+    assert "a view is full, blind, context" in capsys.readouterr().err
 
 
 def test_answers_of_other_weights_are_not_taken(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
