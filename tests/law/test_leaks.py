@@ -2,6 +2,8 @@
 import numpy as np
 import pytest
 import torch
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
 
 from mm.language import Fresh, WordLevel
 from mm.masks import Causal, ImageBlock, Mask, Prefix, PrefixTree
@@ -13,15 +15,16 @@ from mm.tokens import Role
 from mm.vision import ConvViT
 
 CHATTY = ("{% for m in messages %}{% if m.role == 'user' %}<user> {{ m.content }} <assistant>"
-          "{% elif m.role == 'assistant' %} {{ m.content }} <eos> done{% endif %}{% endfor %}")  # as "<|im_end|>\\n" is written behind answers
+          "{% elif m.role == 'assistant' %} {{ m.content }} <eos>{{ '\\n' }}{% endif %}{% endfor %}")  # as most templates end an answer
 
 
 def model(mask: Mask, layout: Layout) -> VLM:
     torch.manual_seed(0)
     config = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
               "num_key_value_heads": 2}
-    encoder, decoder = ConvViT(image_size=32, width=32, depth=1), Fresh(config, WordLevel(["is", "it", "red", "big", "yes", "no", "maybe", "done"]))
+    encoder, decoder = ConvViT(image_size=32, width=32, depth=1), Fresh(config, WordLevel(["is", "it", "red", "big", "yes", "no", "maybe", "\n"]))
     decoder.tokenizer.chat_template = CHATTY
+    decoder.tokenizer.backend_tokenizer.pre_tokenizer = Split(Regex(r"\w+|[^\w\s]|\n"), behavior="removed", invert=True)
     vlm = VLM(encoder, MLP(encoder.width, decoder.width), decoder, mask, Restart(), layout)
     with torch.no_grad():
         for parameter in vlm.language.parameters():

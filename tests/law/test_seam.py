@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedModel
 
-from mm.attention import Plan, Recorder, activated
+from mm.attention import Plan, Recorder, activated, active_plan
 from mm.language import seam
 from mm.masks import Causal, Document, ImageBlock, Mask, Prefix, PrefixTree
 from mm.positions import Restart, Sequential
@@ -182,6 +182,7 @@ def test_the_second_sample_does_not_remember_the_first() -> None:
     decode(model, Plan(Prefix(), first), ids_for(first), first.is_real)
     with pytest.raises(ZeroDivisionError), activated(Plan(Prefix(), first)):
         raise ZeroDivisionError
+    assert active_plan() is None
     ids = ids_for(second, seed=1)
     assert torch.equal(decode(model, Plan(Prefix(), second), ids, second.is_real), decode(fresh, Plan(Prefix(), second), ids, second.is_real))
     assert torch.equal(decode(model, None, ids, second.is_real), decode(tiny(), None, ids, second.is_real))
