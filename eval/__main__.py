@@ -1,6 +1,6 @@
 """python -m eval pope chair pope:blind --model runs/demo [--lever configs/lever/x.yaml] [--limit N] [--pope.k 3 ...]
 
-Names come first; each is a module of this package, whose options are `--<name>.<option>`, perhaps with a view (`--view`) behind a colon. Results go to
+Names come first; each is a module of this package, whose options are `--<name>.<option>`, perhaps with a view behind a colon. Results go to
 <model>/eval/<name>[-lever][-view].json. Beside it: `.rows.jsonl` every item with answer, truth and verdict; files in the benchmark's official format;
 `.items.jsonl` the answers as they came, from which an interrupted run goes on.
 """

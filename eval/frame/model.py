@@ -13,7 +13,7 @@ from eval.frame.benchmark import Item, Row
 from eval.frame.runner import Answer
 from mm.models import VLM, Branches, Processor
 from mm.models import Row as Encoded
-from mm.models.layout import PLACEHOLDER
+from mm.models.layout import LEAD, PLACEHOLDER
 from mm.parts import build
 from mm.positions import Restart, Sequential
 from mm.sample import BadSample, Media, Sample, Turn
@@ -65,7 +65,9 @@ class Model:
         groups: dict[str, list[Asked]] = {}
         for item in items:
             for candidate in item.candidates:
-                groups.setdefault(item.picture if shared else f"{item.id} {candidate}", []).append((item, candidate))
+                lead = _lead(item.question)
+                together = shared and not PLACEHOLDER.search(item.question, len(lead))
+                groups.setdefault(f"{item.picture} {lead}" if together else f"{item.id} {candidate}", []).append((item, candidate))
         rows = [row for group in groups.values() for row in _rows(processor, group, media[group[0][0].picture])]
         found: Forced = {item.id: {} for item in items}
         with mm.steer(self.vlm, positions=Restart()) if shared else nullcontext():
@@ -80,12 +82,12 @@ class Model:
         greedy = (logits.argmax(-1) == targets).tolist()
         at, length = batch.predict_at + 1, batch.input_ids.shape[1]
         owners = zip((at // length).tolist(), batch.tokens.turn.flatten()[at].tolist(), strict=True)
-        ended: set[tuple[int, int]] = set()
+        stops, ended = set(processor.stop_ids), set[tuple[int, int]]()
         tokens: dict[tuple[int, int], list[tuple[float, bool]]] = {}
         for owner, target, logp, is_greedy in zip(owners, targets.tolist(), own, greedy, strict=True):
             if owner not in ended:  # what a template writes behind the end of an answer is not the model's to say
                 tokens.setdefault(owner, []).append((logp, is_greedy))
-                if target in processor.stop_ids:
+                if target in stops:
                     ended.add(owner)
         for (b, turn), said in tokens.items():
             item, candidate = rows[b][0][turn]
@@ -106,7 +108,7 @@ class Model:
 def _rows(processor: Processor, group: Sequence[Asked], media: tuple[Media, ...]) -> list[tuple[Sequence[Asked], Encoded]]:
     """The group in one row, or in halves of halves where a row is too long or its questions cannot share a trunk. BadSample if one alone is bad."""
     first, *others = ((item.question, candidate) for item, candidate in group)
-    turns = [Turn(*first), *(Turn(PLACEHOLDER.sub("", question).lstrip(), candidate) for question, candidate in others)]
+    turns = [Turn(*first), *(Turn(question[len(_lead(question)):], candidate) for question, candidate in others)]
     try:
         return [(group, processor.encode(Sample(group[0][0].id, media, tuple(turns))))]
     except BadSample:
@@ -114,6 +116,12 @@ def _rows(processor: Processor, group: Sequence[Asked], media: tuple[Media, ...]
             raise
     half = len(group) // 2
     return _rows(processor, group[:half], media) + _rows(processor, group[half:], media)
+
+
+def _lead(question: str) -> str:
+    """The placeholders at its head, which branches share."""
+    found = LEAD.match(question)
+    return found.group() if found else ""
 
 
 def _parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
