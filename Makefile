@@ -18,7 +18,7 @@ $(RUN)/model/model.safetensors: | .venv/.installed
 	$(BIN)/python train.py fit --config configs/demo.yaml --run_dir $(RUN) --resume true
 
 demo: .venv/.installed $(RUN)/model/model.safetensors
-	$(BIN)/python -m eval pope chair attributes baselines --model $(RUN)
+	$(BIN)/python -m eval pope chair skills pope:blind pope:context --model $(RUN)
 	$(BIN)/python -m eval.report $(RUN)
 
 test: .venv/.installed lint
