@@ -7,7 +7,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from mm.training import Checkpoints, Data, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
+from mm.training import Checkpoints, Data, Export, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
 from mm.training.hints import Parser
 from mm.training.provenance import Provenance
 from mm.training.quiet import quiet
@@ -44,17 +44,13 @@ class Program(LightningCLI):
         always = [JSONLines(self.run_dir)] if self.subcommand == "fit" else []
         return super().instantiate_trainer(default_root_dir=self.run_dir, logger=always + (asked if isinstance(asked, list) else [asked]))
 
-    def after_fit(self) -> None:
-        if self.trainer.is_global_zero:
-            self.model.vlm.save(self.run_dir / "model")
-
 
 @short_errors()
 def main(args: ArgsType = None) -> None:
     quiet()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers fork
     Program(Supervised, Data, Provenance, args=args, parser_class=Parser, load_from_checkpoint_support=False, seed_everything_default=0,
-            trainer_defaults=DEFAULTS | {"callbacks": [Randomness(), Preemption(), Progress()]})
+            trainer_defaults=DEFAULTS | {"callbacks": [Randomness(), Preemption(), Progress(), Export()]})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ def _child(arguments: list[str], log: Path, folder: Path, after: dict[int, int],
     Supervised.training_step = recorded  # type: ignore[method-assign]
     Supervised.on_train_batch_start = struck  # type: ignore[method-assign]
     with log.open("a", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        warnings.showwarning = lambda message, *_: print(message)  # pytest keeps them to itself
         if prepare is not None:
             prepare()
         sys.argv = ["train.py", *arguments]

@@ -1,6 +1,7 @@
 """Training: the Lightning module and data module, and the callbacks that keep a run honest. Only this package and train.py know Lightning."""
 from mm.training.checkpoint import AtomicIO, CheckpointError, Checkpoints
 from mm.training.data import Data
+from mm.training.export import Export
 from mm.training.generators import Randomness
 from mm.training.halt import NonFinite
 from mm.training.journal import Journal
@@ -14,4 +15,4 @@ from mm.training.schedule import Constant, Cosine, Linear, Schedule
 from mm.training.supervised import Supervised
 
 __all__ = ["Supervised", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss", "Journal", "JSONLines", "Progress",
-           "Checkpoints", "AtomicIO", "Preemption", "Randomness", "CheckpointError", "NonFinite", "Interrupted"]
+           "Checkpoints", "AtomicIO", "Export", "Preemption", "Randomness", "CheckpointError", "NonFinite", "Interrupted"]

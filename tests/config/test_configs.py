@@ -1,0 +1,53 @@
+"""Every configuration that is shipped parses, builds and trains a step, at toy size."""
+from pathlib import Path
+
+import pytest
+import yaml
+
+from data.world import WORDS, Scenes
+from data.world.export import export
+from tests.training_runs import ROOT, TOY, run
+
+CONFIGS = ROOT / "configs"
+NOT_OF_TRAINING = {"eval", "edit", "cluster"}  # folders
+# Reading and learning are tried here, size is not: what makes a configuration large is made small.
+SMALLER = {"demo.yaml": ("--data.batch_size", "2", "--data.val.size", "2", "--model.vision.width", "16", "--model.vision.heads", "2")}
+
+
+def shipped() -> list[Path]:
+    return sorted(path for path in CONFIGS.rglob("*.yaml") if not NOT_OF_TRAINING & set(path.parts))
+
+
+def stands_alone(path: Path) -> bool:
+    content = yaml.safe_load(path.read_text())
+    return "data" in content and {"vision", "language"} <= content.get("model", {}).keys()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(Scenes(size=40, questions=2), tmp_path_factory.mktemp("world") / "files")
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_configuration_trains_a_step(path: Path, exported: Path, tmp_path: Path) -> None:
+    options = ["--trainer.max_steps", "1", *SMALLER.get(path.name, ())]
+    if path.name == "llava-json.yaml":
+        options += ["--data.train.file", str(exported)]
+    ended = run(tmp_path / "run", *options, config=["fit", "--config", str(path)] if stands_alone(path) else [*TOY, "--config", str(path)])
+    assert ended.code == 0, ended.text
+    assert ended.rows[0]["loss"] > 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "toy.yaml"])
+def test_the_vocabulary_is_that_of_the_world(name: str) -> None:
+    config = yaml.safe_load((CONFIGS / name).read_text())
+    assert config["model"]["language"]["init_args"]["tokenizer"]["init_args"]["words"] == list(WORDS)
+
+
+def test_training_on_exported_files_is_the_run_that_the_generator_gives(exported: Path, tmp_path: Path) -> None:
+    generated = run(tmp_path / "generated", "--trainer.max_steps", "4")
+    read = run(tmp_path / "read", "--trainer.max_steps", "4", "--data.train", "data.llava.Conversations", "--data.train.file", str(exported))
+    assert read.code == 0, read.text
+    assert read.ids == generated.ids
+    assert [row["loss"] for row in read.rows] == [row["loss"] for row in generated.rows]
