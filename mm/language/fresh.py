@@ -28,9 +28,9 @@ class Fresh(Language):
             near = difflib.get_close_matches(str(kind), list(CONFIG_MAPPING.keys()), 3)
             raise ValueError(f"transformers has no model_type {kind!r}; " + (f"near names: {', '.join(near)}" if near else "try 'llama' or 'qwen3'"))
         special = {f"{name}_token_id": getattr(loaded, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-        full = CONFIG_MAPPING[kind](**({"vocab_size": len(loaded)} | special | settings))
-        # Ids beyond the table are legal for the placeholders alone, which never reach it.
+        # The placeholders may lie beyond the table: they never reach it, and a model that has no logit for them cannot say them.
         needed = 1 + max((index for token, index in loaded.get_vocab().items() if token not in PLACEHOLDERS.values()), default=0)
+        full = CONFIG_MAPPING[kind](**({"vocab_size": needed} | special | settings))
         if full.vocab_size < needed:
             raise ValueError(f"vocab_size is {full.vocab_size}, and the tokenizer has ids up to {needed - 1}; leave vocab_size out")
         super().__init__(AutoModelForCausalLM.from_config(full, dtype=torch_dtype(dtype)), loaded, gradient_checkpointing, compile_blocks)

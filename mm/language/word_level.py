@@ -7,9 +7,8 @@ from tokenizers.models import WordLevel as Words
 from transformers import PreTrainedTokenizerFast
 
 from mm.language.tokenizer import Tokenizer
-from mm.sample import PLACEHOLDERS
 
-SPECIAL = ("<pad>", "<eos>", "<unk>", "<user>", "<assistant>", *PLACEHOLDERS.values())
+SPECIAL = ("<pad>", "<eos>", "<unk>", "<user>", "<assistant>")
 # Three tokens a turn beside its words: short rows are fast rows.
 TEMPLATE = ("{% for m in messages %}{% if m.role == 'user' %}<user> {{ m.content }} <assistant>"
             "{% elif m.role == 'assistant' %} {{ m.content }} <eos>{% else %}{{ m.content }} {% endif %}{% endfor %}")
@@ -27,7 +26,8 @@ class WordLevel(Tokenizer):
             raise ValueError(f"WordLevel: the vocabulary is empty (words={words!r}); give at least one word")
 
     def read(self) -> PreTrainedTokenizerFast:
-        vocabulary = {word: index for index, word in enumerate(dict.fromkeys([*SPECIAL, *(word.lower() for word in self.words)]))}
+        words = dict.fromkeys([*SPECIAL, *(word.lower() for word in self.words)])
+        vocabulary = {word: index for index, word in enumerate(words)}
         core = Core(Words(vocabulary, unk_token="<unk>"))
         core.normalizer = normalizers.Lowercase()
         core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), behavior="removed", invert=True)

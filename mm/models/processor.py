@@ -100,7 +100,7 @@ class Processor:
                                        f"{self.max_length}; use fewer frames or turns, a projector with fewer tokens, or a larger max_length")
         ids, answer, turn, branch = (np.repeat(table, counts) for table in laid)
         is_vision = np.repeat(counts > 0, counts) & np.isin(ids, list(self.placeholders.values()))
-        labels = np.where(answer >= 0, ids, UNLABELLED)
+        labels = np.where((answer >= 0) & (not reply), ids, UNLABELLED)
         self._check_labels(sample, labels, branch)
         tables = np.repeat(PAD_COLUMN[:, None], length, axis=1)
         kind, document, branches, media, frame, row, col, role, turns, position = tables
