@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
 
 from eval.frame.benchmark import Benchmark
 from eval.frame.find import benchmark_class
@@ -71,13 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(names: Sequence[str], given: Sequence[str]) -> tuple[Options, dict[str, Benchmark]]:
     """Options, and the benchmarks named with their own options set."""
-    parser = ArgumentParser(prog="python -m eval", description=__doc__)
+    parser = ArgumentParser(prog="python -m eval", description=__doc__, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML with any of these options")
     parser.add_class_arguments(Options)
     classes = {name: benchmark_class(name) for name in names}  # each once, whatever its views
     for name, benchmark in classes.items():
         parser.add_class_arguments(benchmark, name)
-    found = parser.parse_args(list(given))
+    try:
+        found = parser.parse_args(list(given))
+    except ArgumentError as error:
+        known = [option for action in parser._actions for option in action.option_strings]
+        wrong = [text.partition("=")[0] for text in given if text.startswith("--") and text.partition("=")[0] not in known]
+        near = get_close_matches(wrong[0], known, n=1) if wrong else []
+        raise ValueError(f"{error}" + (f"; did you mean {near[0]}?" if near else "")) from error
     options = Options(**{key: value for key, value in found.items() if key in Options.__dataclass_fields__})
     shared = {key: value for key, value in (("data", options.data), ("images", options.images)) if value is not None}
     return options, {name: benchmark(**_own(found[name], shared)) for name, benchmark in classes.items()}

@@ -169,6 +169,13 @@ def test_benchmarks_are_found_by_name_and_a_near_name_is_offered(capsys: pytest.
     assert "did you mean 'pope'" in capsys.readouterr().err
 
 
+def test_an_unknown_option_is_one_line_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pope", "--model", "x", "--pope.sise", "3"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean --pope.size?" in said
+    assert said.count("\n") == 1
+
+
 def test_options_of_a_benchmark_stand_behind_its_name(tmp_path: Path) -> None:
     given = ["--model", "m", "--pope.k", "3", "--images", "pics", "--chair.max_new_tokens", "16", "--parser", "strict"]
     options, found = parse(["pope", "chair"], given)
