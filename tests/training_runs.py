@@ -1,4 +1,4 @@
-"""Short runs of the program, each in a process of its own that can be killed; forked, because importing everything again takes longer than the run."""
+"""Short runs of the program, each in a process of its own that can be killed; forked, because importing everything again takes longer than that."""
 import contextlib
 import json
 import multiprocessing

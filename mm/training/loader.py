@@ -11,7 +11,7 @@ from mm.models.batch import Batch
 from mm.models.processor import Processor
 from mm.sample import BadSample, Sample
 from mm.training.preemption import outlive_signals
-from mm.training.randomness import randomness_of
+from mm.training.randomness import kept_generators, seed_generators
 
 IN_A_ROW = 100  # so many broken samples one after another are no accident
 
@@ -25,7 +25,7 @@ class Samples(Protocol):
 
 
 class Draw(NamedTuple):
-    """This rank's next batch. indices: into the data set; places: of each in the run; end: samples used up to here."""
+    """This rank's next batch. indices: into the data set; places: in the run; end: samples used up to here."""
 
     indices: tuple[int, ...]
     places: tuple[int, ...]
@@ -33,7 +33,7 @@ class Draw(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A batch and where it stands. end: samples of the run consumed once it is trained on, all ranks together. skipped: why samples were passed over."""
+    """A batch and where it stands. end: samples of the run consumed once it is trained on, by all ranks. skipped: why samples were passed over."""
 
     batch: Batch
     end: int
@@ -112,12 +112,16 @@ class Batches(Dataset[Any]):
         self.samples, self.processor, self.seed, self.on_error = samples, processor, seed, on_error
 
     def __getitem__(self, draw: Draw) -> Drawn | Broken:
+        with kept_generators():
+            return self.drawn(draw)
+
+    def drawn(self, draw: Draw) -> Drawn | Broken:
         rows, skipped = [], []
         for index, place in zip(draw.indices, draw.places, strict=True):
             for attempt in range(IN_A_ROW):
                 try:
-                    with randomness_of(self.seed, place, attempt):
-                        rows.append(self.processor.encode(self.samples[(index + attempt) % len(self.samples)]))
+                    seed_generators(self.seed, place, attempt)
+                    rows.append(self.processor.encode(self.samples[(index + attempt) % len(self.samples)]))
                     break
                 except BadSample as error:
                     if self.on_error == "raise":

@@ -33,7 +33,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class MuonAdamW(AdamW):
     """Muon for `matrices`, AdamW for all other parameters of the same groups; one optimiser, one state, one checkpoint."""
 
-    def __init__(self, groups: list[dict[str, Any]], matrices: Iterable[nn.Parameter], momentum: float, fused: bool) -> None:
+    def __init__(self, groups: list[dict[str, Any]], matrices: Iterable[Tensor], momentum: float, fused: bool) -> None:
         super().__init__(groups, fused=fused)
         self.matrices = set(matrices)
         self.momentum = momentum
@@ -86,7 +86,7 @@ class Muon(Optim):
         return MuonAdamW(self.settings_of(model, groups), hidden_matrices(model), self.momentum, self.fused)
 
 
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
     """Weights of linear layers that train, without vocabulary heads: those are tied to an embedding, or as long as one."""
     vocabularies = {module.num_embeddings for module in model.modules() if isinstance(module, nn.Embedding)}
     tables = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}

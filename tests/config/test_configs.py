@@ -6,12 +6,19 @@ import yaml
 
 from data.world import WORDS, Scenes
 from data.world.export import export
+from tests.photos import write_photographs
 from tests.training_runs import ROOT, TOY, run
 
 CONFIGS = ROOT / "configs"
 NOT_OF_TRAINING = {"eval", "edit", "cluster"}  # folders
 # Reading and learning are tried here, size is not: what makes a configuration large is made small.
-SMALLER = {"demo.yaml": ("--data.batch_size", "2", "--data.val.size", "2", "--model.vision.width", "16", "--model.vision.heads", "2")}
+SMALLER = {"demo.yaml": ("--data.batch_size", "2", "--data.val.size", "2", "--model.vision.width", "16", "--model.vision.heads", "2"),
+           "dinov3-qwen3.yaml": ("--model.vision.name", "test_vit.r160_in1k", "--model.vision.pretrained", "false", "--data.batch_size", "2",
+                                 "--data.workers", "0", "--model.max_length", "256", "--trainer.precision", "32-true",
+                                 "--model.language", "mm.language.Fresh", "--model.language.tokenizer", "mm.language.WordLevel",
+                                 "--model.language.tokenizer.words", str(list(WORDS)),
+                                 "--model.language.config", "{model_type: qwen3, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, "
+                                 "num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8}")}
 
 
 def shipped() -> list[Path]:
@@ -20,7 +27,7 @@ def shipped() -> list[Path]:
 
 def stands_alone(path: Path) -> bool:
     content = yaml.safe_load(path.read_text())
-    return "data" in content and {"vision", "language"} <= content.get("model", {}).keys()
+    return "train" in content.get("data", {}) and {"vision", "language"} <= content.get("model", {}).keys()
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,15 @@ def test_every_configuration_trains_a_step(path: Path, exported: Path, tmp_path:
 def test_the_vocabulary_is_that_of_the_world(name: str) -> None:
     config = yaml.safe_load((CONFIGS / name).read_text())
     assert config["model"]["language"]["init_args"]["tokenizer"]["init_args"]["words"] == list(WORDS)
+
+
+def test_ten_photographs_of_odd_sizes_and_modes_train_with_one_changed_line(tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    file = write_photographs(tmp_path / "photographs")
+    ended = run(tmp_path / "run", "--trainer.max_steps", "5", "--config", "configs/llava-json.yaml", "--data.train.file", str(file))
+    assert ended.code == 0, ended.text
+    assert sorted(ended.ids) == sorted(map(str, range(10)))
+    assert "skipped" not in ended.text
 
 
 def test_training_on_exported_files_is_the_run_that_the_generator_gives(exported: Path, tmp_path: Path) -> None:

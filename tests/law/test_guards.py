@@ -142,8 +142,9 @@ class Trap:
         return (print, ("code from the file has run",))
 
 
-@pytest.mark.parametrize("write", [lambda path: path.write_bytes(pickle.dumps({"state_dict": Trap()})), lambda path: torch.save({"state_dict": Trap()}, path),
-                                   lambda path: path.write_bytes(b"PK\x03\x04 cut"), lambda path: torch.save({"weights": torch.ones(1)}, path)])
+@pytest.mark.parametrize("write", [
+    lambda path: path.write_bytes(pickle.dumps({"state_dict": Trap()})), lambda path: torch.save({"state_dict": Trap()}, path),
+    lambda path: path.write_bytes(b"PK\x03\x04 cut"), lambda path: torch.save({"weights": torch.ones(1)}, path)])
 def test_what_is_not_a_checkpoint_is_refused_and_nothing_in_it_runs(write: object, tmp_path: Path) -> None:
     write(tmp_path / "x.ckpt")  # type: ignore[operator]
     ended = run(tmp_path / "run", "--ckpt_path", str(tmp_path / "x.ckpt"))

@@ -1,10 +1,12 @@
 """Training: the loss is exact in tokens, every sample is seen, what is told to rest rests, and what goes wrong is said."""
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from mm.training import Constant, Cosine, Data, JSONLines, Linear, Schedule, Sup
 from mm.training.checkpoint import CheckpointError, load_weights
 from mm.training.loader import Batches, Broken, Draw, Loader, Once, Order
 from mm.training.loss import TokenLoss
-from mm.training.randomness import generator_states, randomness_of, restore_generators
+from mm.training.randomness import generator_states, kept_generators, restore_generators, seed_generators
 from mm.training.rates import freeze_others, groups_of, rates_of, table
 from tests.training_runs import TOY, run
 
@@ -41,8 +43,8 @@ def test_no_label_is_zero_loss_and_zero_gradient_not_nan() -> None:
 
 
 def weights_after(folder: Path, *options: str, prepare: Callable[[], None] | None = None) -> dict[str, Tensor]:
-    ended = run(folder, "--trainer.max_steps", "3", *options, "--model.language.config.attention_dropout", "0.0", "--model.optim", "mm.training.Optim",
-                "--model.optim.eps", "1e-3", "--model.schedule", "mm.training.Constant", prepare=prepare)
+    ended = run(folder, "--trainer.max_steps", "3", *options, "--model.language.config.attention_dropout", "0.0",
+                "--model.optim", "mm.training.Optim", "--model.optim.eps", "1e-3", "--model.schedule", "mm.training.Constant", prepare=prepare)
     assert ended.code == 0, ended.text
     return ended.checkpoint["state_dict"]
 
@@ -154,7 +156,7 @@ def test_a_data_set_of_broken_samples_alone_is_an_error_not_a_search_without_end
 
 
 def test_an_empty_data_set_is_named() -> None:
-    with pytest.raises(ValueError, match="data.train: list holds no sample"):
+    with pytest.raises(ValueError, match=r"data\.train: list holds no sample"):
         Data([])  # type: ignore[arg-type]
 
 
@@ -202,13 +204,14 @@ def test_what_was_consumed_counts_not_what_was_fetched() -> None:
 
 
 def test_a_sample_draws_the_same_wherever_it_is_drawn() -> None:
+    def drawn(*key: int) -> list[float]:
+        seed_generators(*key)
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
     before = generator_states()
-    with randomness_of(5, 7):
-        first = torch.rand(2)
-    with randomness_of(5, 7):
-        assert torch.equal(torch.rand(2), first)
-    with randomness_of(5, 8):
-        assert not torch.equal(torch.rand(2), first)
+    with kept_generators():
+        assert drawn(5, 7, 0) == drawn(5, 7, 0)
+        assert not set(drawn(5, 7, 0)) & {*drawn(5, 8, 0), *drawn(6, 7, 0), *drawn(7, 5, 0), *drawn(5, 7, 1)}
     assert torch.equal(generator_states()["torch"], before["torch"])
     torch.rand(3)
     restore_generators(before)
@@ -229,7 +232,8 @@ class Parts(nn.Module):
 def test_a_rate_per_glob_and_what_has_none_rests() -> None:
     parts = Parts().train()
     freeze_others(parts, {"projector": 1e-3, "language.*": 2e-5, "language.1": 0.0})
-    assert [name for name, p in parts.named_parameters() if p.requires_grad] == ["projector.weight", "projector.bias", "language.0.weight", "language.0.bias"]
+    trains = [name for name, parameter in parts.named_parameters() if parameter.requires_grad]
+    assert trains == ["projector.weight", "projector.bias", "language.0.weight", "language.0.bias"]
     assert not parts.vision[1].training  # no running statistics that drift
     assert not parts.vision[2].training
     assert parts.language[0].training
@@ -275,17 +279,18 @@ def test_a_line_that_a_kill_cut_short_is_dropped_at_resume(tmp_path: Path) -> No
 
 def test_a_second_stage_starts_with_the_weights_of_the_first(tmp_path: Path) -> None:
     first = run(tmp_path / "first", "--trainer.max_steps", "1")
-    second = run(tmp_path / "second", "--trainer.max_steps", "1", "--config", "configs/stage/align.yaml", "--model.init_from", str(tmp_path / "first"))
+    second = run(tmp_path / "second", "--trainer.max_steps", "1", "--config", "configs/stage/align.yaml",
+                 "--model.init_from", str(tmp_path / "first"))
     assert first.code == second.code == 0, second.text
     moved = {name for name, value in first.checkpoint["state_dict"].items() if not torch.equal(value, second.checkpoint["state_dict"][name])}
     assert moved == {name for name in first.checkpoint["state_dict"] if name.startswith("vlm.projector")}
-    with pytest.raises(CheckpointError, match="no model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         load_weights(nn.Linear(1, 1), tmp_path)
 
 
 def test_wandb_is_there_when_asked_for(tmp_path: Path) -> None:
-    ended = run(tmp_path / "run", "--trainer.max_steps", "1", "--trainer.logger", "lightning.pytorch.loggers.WandbLogger", "--trainer.logger.offline", "true",
-                "--trainer.logger.save_dir", str(tmp_path), config=TOY)
+    ended = run(tmp_path / "run", "--trainer.max_steps", "1", "--trainer.logger", "lightning.pytorch.loggers.WandbLogger",
+                "--trainer.logger.offline", "true", "--trainer.logger.save_dir", str(tmp_path), config=TOY)
     assert ended.code == 0, ended.text
     assert list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(ended.rows) == 1
