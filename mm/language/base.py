@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from mm.language import seam
 from mm.masks import Mask
@@ -28,6 +28,7 @@ class Language(nn.Module):
         self.compile_blocks = compile_blocks
         self.tokenizer = tokenizer
         seam.install(model)
+        model.generation_config = GenerationConfig()  # answers depend on what the caller says, not on what lies beside the weights
         self.model = model
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sample: bool, temperature: float, seed: int) -> list[str]:
-    """Answers to a left-padded batch of prompts. Settings are the arguments alone: a checkpoint's own generation settings are not mixed in."""
+    """Answers to a left-padded batch of prompts."""
     model, tokenizer = vlm.language.model, vlm.language.tokenizer
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample,

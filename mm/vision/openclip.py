@@ -30,12 +30,19 @@ class OpenCLIP(VisionEncoder):
         if config is None and ":" not in name:
             near = ", ".join(each for each in open_clip.list_models() if each.startswith(name[:5]))
             raise ValueError(f"open_clip has no model {name!r}" + (f"; near names: {near}" if near else "; see open_clip.list_models()"))
-        arguments: dict[str, Any] = {} if overrides is None else {"vision_cfg": {**(config or {}).get("vision_cfg", {}), **overrides}}
+        size = None if image_size is None else square(image_size)
+        arguments: dict[str, Any] = {}
+        if overrides is not None:  # these replace the tower's configuration whole, its size included
+            arguments["vision_cfg"] = {**(config or {}).get("vision_cfg", {}), **({"image_size": size} if size else {}), **overrides}
         # Without weights of its own the text tower is dead weight: build the smallest there is.
         if pretrained is None and config is not None:
             arguments["text_cfg"] = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
-        size = None if image_size is None else square(image_size)
         visual = open_clip.create_model(name, pretrained=pretrained, force_image_size=size, **arguments).visual
+        if hasattr(visual, "prune_intermediate_layers"):  # later blocks and the pooled head would cost and learn nothing
+            visual.prune_intermediate_layers([layer], prune_norm=layer != -1)
+            self.index = -1
+        else:
+            self.index = layer
         self.visual = visual
         self.geometry_of(visual)
 
@@ -51,7 +58,7 @@ class OpenCLIP(VisionEncoder):
 
     def _map(self, x: Tensor) -> Tensor:
         return self.visual.forward_intermediates(
-            x, indices=-self.layer, stop_early=True, normalize_intermediates=self.layer == -1, intermediates_only=True)["image_intermediates"][0]
+            x, indices=[self.index], stop_early=True, normalize_intermediates=self.layer == -1, intermediates_only=True)["image_intermediates"][0]
 
     def features(self, x: Tensor) -> Tensor:
         return self._map(x).flatten(2).transpose(1, 2)
