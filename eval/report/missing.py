@@ -11,6 +11,10 @@ class Missing:
     command: str
 
 
+def fit(folder: Path, config: Path = Path("configs/demo.yaml")) -> str:
+    return f"python train.py fit --config {config} --run_dir {folder}"
+
+
 def evaluation(folder: Path, benchmark: str, view: str = "full") -> str:
     return f"python -m eval {benchmark} --model {folder}" + ("" if view == "full" else f" --view {view}")
 

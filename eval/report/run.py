@@ -32,8 +32,8 @@ class Filed:
 
 @dataclass(frozen=True)
 class Run:
-    """config: text of config.yaml, "" without one. metrics: rows of metrics.jsonl. results: every result file. problems: files that could not be read,
-    a sentence each."""
+    """config: text of config.yaml, "" without one. metrics: rows of metrics.jsonl. results: every result file. problems: a sentence on each file that
+    could not be read."""
 
     folder: Path
     config: str

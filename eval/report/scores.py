@@ -88,7 +88,7 @@ def pope_table(filed: Filed) -> Table:
     rows = [(split, (*shares(scores, [f"{split}/{metric}" for metric in metrics]), Cell(count(scores[f"{split}/accuracy"]["n"]))))
             for split in splits_of(filed)]
     if "mean/accuracy" in scores:
-        rows.append(("mean", (*shares(scores, ["mean/accuracy", "mean/precision", "mean/recall", "mean/f1", "mean/yes_ratio"]), Cell(count(filed.result.n)))))
+        rows.append(("mean", (*shares(scores, [f"mean/{metric}" for metric in metrics]), Cell(count(filed.result.n)))))
     return Table(("absent objects", "accuracy", "precision", "recall", "F1", "yes-ratio", "n"), tuple(rows))
 
 
@@ -132,28 +132,27 @@ def lever_table(run: Run) -> Table | None:
 def summary(run: Run) -> Summary:
     """The verdict in one sentence and the figures behind it."""
     pope, blind, chair, skills = run.result("pope"), run.result("pope", "blind"), run.result("chair"), run.result("skills")
-    figures = [Figure(f"existence, {split}", percent(value["value"]), interval(value)) for split in SPLITS if (value := score(pope, f"{split}/accuracy"))]
-    figures += [Figure(CHAIR[key][0] if key != "recall" else "caption recall", percent(value["value"]), interval(value))
-                for key in CHAIR if (value := score(chair, key))]
-    figures += [Figure(kind, percent(value["value"]), interval(value)) for kind in ("attribute",) if (value := score(skills, f"{kind}/accuracy"))]
-    figures += [Figure("existence, blind", percent(value["value"]), interval(value)) for value in (score(blind, "random/accuracy"),) if value]
-    return Summary(verdict(pope, blind, chair), tuple(figures))
+    headline = [(f"existence, {split}", pope, f"{split}/accuracy") for split in SPLITS] + [
+        ("existence, blind", blind, "random/accuracy"), ("attribute", skills, "attribute/accuracy"),
+        *((CHAIR[key][0] if key != "recall" else "caption recall", chair, key) for key in CHAIR)]
+    figures = [Figure(label, percent(value["value"]), interval(value)) for label, filed, name in headline if (value := score(filed, name))]
+    return Summary(verdict(pope, run.result("pope", "context"), blind), tuple(figures))
 
 
-def verdict(pope: Filed | None, blind: Filed | None, chair: Filed | None) -> str:
+def verdict(pope: Filed | None, context: Filed | None, blind: Filed | None) -> str:
     """One sentence: whether it sees, and whether it makes things up. Differences count where intervals part."""
-    plain_, hard, wrong = score(pope, "random/accuracy"), score(pope, "adversarial/accuracy"), score(chair, "chair_i")
-    if plain_ is None:
+    easy, hard = score(pope, "random/accuracy"), score(pope, "adversarial/accuracy")
+    if easy is None:
         return "Not evaluated yet: the numbers below are those of training."
-    if plain_["low"] <= 0.5:
-        return f"It does not see yet: {percent(plain_['value'])} of its answers on whether a shape is there are right, and a coin would reach half."
-    sees = f"It sees: {percent(plain_['value'])} of its answers on whether a shape is there are right"
-    nothing = score(blind, "random/accuracy")
-    if nothing is not None:
-        sees += f" ({percent(nothing['value'])} without a picture)"
-    invents = ""
-    if hard is not None:
-        invents = (f"; it also makes things up: only {percent(hard['value'])} are right when the absent shape is one that usually belongs there"
-                   if hard["high"] < plain_["low"] else f"; asking for shapes that usually belong there does not mislead it ({percent(hard['value'])})")
-    says = f", and {percent(wrong['value'])} of the object words in its captions name nothing in the picture" if wrong is not None else ""
-    return f"{sees}{invents}{says}."
+    right = f"{percent(easy['value'])} of its answers on whether a shape is there are right"
+    if easy["low"] <= 0.5:
+        return f"It does not see yet: {right}, and a coin would reach half."
+    for filed, what in ((blind, "a black picture"), (context, "the background alone")):
+        habit = score(filed, "random/accuracy")
+        if habit and easy["low"] <= habit["high"]:
+            return f"It guesses more than it sees: {right}, and {percent(habit['value'])} with {what}."
+    if hard is None:
+        return f"It sees: {right}."
+    if hard["high"] < easy["low"]:
+        return f"It sees, and it makes things up: {right}, but {percent(hard['value'])} when the absent shape is one that usually belongs there."
+    return f"It sees, and habit does not mislead it: {right}, and {percent(hard['value'])} when the absent shape is one that usually belongs there."

@@ -1,0 +1,31 @@
+"""python -m eval.report runs/demo [--out page.html]: writes runs/demo/report.html."""
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.frame.result import write
+from eval.report.page import page
+from eval.report.run import read_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status; errors of the user's making are one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m eval.report", description="One self-contained HTML page of a run.")
+    parser.add_argument("run", help="run directory, like runs/demo")
+    parser.add_argument("--out", help="where the page goes; <run>/report.html by default")
+    parser.add_argument("--places", type=int, default=8, help="N x N places to hide in turn for the maps of what decided, 0 for none (default: 8)")
+    given = parser.parse_args(arguments)
+    try:
+        run = read_run(Path(given.run))
+        out = Path(given.out) if given.out else run.folder / "report.html"
+        write(out, page(run, given.places))
+    except (ValueError, OSError) as error:
+        print(f"eval.report: {error}", file=sys.stderr)
+        return 2
+    print(f"the report is {out} ({out.stat().st_size / 2**20:.1f} MiB, one file)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
