@@ -8,7 +8,7 @@ from PIL import Image
 RAMP = np.array([(13, 8, 60), (84, 15, 109), (158, 40, 100), (214, 75, 64), (245, 125, 21), (250, 193, 39), (252, 255, 164)], dtype=np.float32)
 
 
-def overlay(picture: np.ndarray, heat: np.ndarray, size: int = 384, opacity: float = 0.75) -> Image.Image:
+def overlay(picture: np.ndarray, heat: np.ndarray, size: int = 384, opacity: float = 0.55) -> Image.Image:
     """The picture with the heat on it, its longer side at least `size` pixels.
 
     picture: uint8 [H, W, 3]. heat: attention on a grid that covers the picture evenly, float [rows, cols]; its highest place is drawn hottest,
@@ -24,7 +24,7 @@ def overlay(picture: np.ndarray, heat: np.ndarray, size: int = 384, opacity: flo
     grey = base.mean(-1, keepdims=True)
     muted = 0.6 * (0.5 * base + 0.5 * grey)  # where nothing looked: darker and paler, still the picture
     lit = muted + (base - muted) * np.minimum(1, 2 * level)
-    glow = opacity * level**1.5 * 0.6
+    glow = opacity * level**1.5
     return Image.fromarray((lit * (1 - glow) + colours(level[..., 0]) * glow).round().clip(0, 255).astype(np.uint8))
 
 
