@@ -71,9 +71,15 @@ def _find_questions(text: str, turns: tuple[tuple[str, str], ...]) -> int:
     return max(text.find(turns[0][0].strip()), 0)
 
 
+@lru_cache(maxsize=2**14)
+def _prompt(chat: Chat, system: str, turns: tuple[tuple[str, str], ...]) -> str:
+    """The last turn's prompt. Its answer is not read, so questions that come again cost nothing."""
+    return chat.render(system, turns, reply=True)
+
+
 def _answer_span(chat: Chat, system: str, turns: tuple[tuple[str, str], ...], index: int, text: str) -> tuple[int, int]:
     """Characters of answer `index` with its end token, in `text`."""
-    prompt = chat.render(system, turns[:index + 1], reply=True)
+    prompt = _prompt(chat, system, (*turns[:index], (turns[index][0], "")))
     through = text if index == len(turns) - 1 else chat.render(system, turns[:index + 1])
     if not (text.startswith(through) and through.startswith(prompt)):
         part = "the prompt" if not through.startswith(prompt) else "the dialogue"

@@ -61,20 +61,17 @@ class Branches(Layout):
             sample = self.alone(sample, len(sample.turns) - 1)
         lead = self._lead(sample)
         placeholders = tuple(chat.tokenizer.convert_tokens_to_ids(token) for token in PLACEHOLDERS.values())
-        trunk: Tokens | None = None
-        pieces: list[Laid] = []
-        for index, turn in enumerate(sample.turns):
-            question = turn.question if index == 0 else lead + turn.question
-            shared, own = _split(chat, sample.system, question, turn.answer, reply, placeholders)
-            if trunk is None:
-                trunk = shared
-                pieces.append(Laid(*trunk, np.zeros_like(trunk.ids)))
-            elif not np.array_equal(shared.ids, trunk.ids):
+        questions = [turn.question if index == 0 else lead + turn.question for index, turn in enumerate(sample.turns)]
+        cuts = [_cut(chat, sample.system, question, turn.answer, reply, placeholders) for question, turn in zip(questions, sample.turns, strict=True)]
+        for index, cut in enumerate(cuts):
+            if cut.key != cuts[0].key:
                 raise BadSample(sample.id, f"the chat template begins turn {index + 1} differently from turn 1, so they cannot share a trunk; "
                                            "use Dialogue")
-            answer, asked = np.where(own.answer >= 0, index, -1), np.where(own.turn >= 0, index, -1)
-            pieces.append(Laid(own.ids, answer, asked, np.full_like(own.ids, index + 1)))
-        return Laid(*(np.concatenate(tables) for tables in zip(*pieces, strict=True)))
+        pieces = [cuts[0].trunk, *(cut.branch for cut in cuts)]
+        ids, answer, turn = (np.concatenate(tables) for tables in zip(*pieces, strict=True))
+        branch = np.repeat(np.arange(len(pieces)), [len(piece.ids) for piece in pieces])
+        owner = np.maximum(branch - 1, 0)
+        return Laid(ids, np.where(answer >= 0, owner, -1), np.where(turn >= 0, owner, -1), branch)
 
     def alone(self, sample: Sample, turn: int) -> Sample:
         chosen = sample.turns[turn]
@@ -97,10 +94,17 @@ def pairs(sample: Sample) -> tuple[tuple[str, str], ...]:
     return tuple((turn.question, turn.answer) for turn in sample.turns)
 
 
+class Cut(NamedTuple):
+    """A single-turn dialogue, cut behind its last placeholder. key: the trunk's ids, to compare quickly."""
+
+    trunk: Tokens
+    branch: Tokens
+    key: bytes
+
+
 @lru_cache(maxsize=2**16)
-def _split(chat: Chat, system: str, question: str, answer: str, reply: bool, placeholders: tuple[Any, ...]) -> tuple[Tokens, Tokens]:
-    """A single-turn dialogue, cut behind its last placeholder."""
+def _cut(chat: Chat, system: str, question: str, answer: str, reply: bool, placeholders: tuple[Any, ...]) -> Cut:
     tokens = chat.tokenise(system, ((question, answer),), reply)
     media = np.flatnonzero(np.isin(tokens.ids, placeholders))
-    cut = int(media[-1]) + 1 if len(media) else 0
-    return Tokens(*(table[:cut] for table in tokens)), Tokens(*(table[cut:] for table in tokens))
+    end = int(media[-1]) + 1 if len(media) else 0
+    return Cut(Tokens(*(table[:end] for table in tokens)), Tokens(*(table[end:] for table in tokens)), tokens.ids[:end].tobytes())

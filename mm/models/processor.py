@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mm.language.chat import Chat, UnstableTemplateError
 from mm.models.batch import UNLABELLED, Batch
-from mm.models.layout import Laid, Layout
+from mm.models.layout import Layout
 from mm.sample import PLACEHOLDERS, BadSample, Sample
 from mm.tokens import Kind, Role, TokenMap
 from mm.vision.resize import Resize
@@ -93,13 +93,14 @@ class Processor:
             laid = self.layout.lay(self.chat, sample, reply)
         except UnstableTemplateError as error:
             raise BadSample(sample.id, str(error)) from error
-        counts = self._counts(sample, laid)
+        is_media = np.logical_or.reduce([laid.ids == id for id in self.placeholders.values()])
+        counts = self._counts(sample, laid.ids, is_media)
         length = int(counts.sum())
         if length > self.max_length:
             raise BadSample(sample.id, f"its row has {length} tokens, {length - len(laid.ids) + len(sample.media)} of them visual, and the limit is "
                                        f"{self.max_length}; use fewer frames or turns, a projector with fewer tokens, or a larger max_length")
         ids, answer, turn, branch = (np.repeat(table, counts) for table in laid)
-        is_vision = np.repeat(counts > 0, counts) & np.isin(ids, list(self.placeholders.values()))
+        is_vision = np.repeat(is_media, counts)
         labels = np.where((answer >= 0) & (not reply), ids, UNLABELLED)
         self._check_labels(sample, labels, branch)
         tables = np.repeat(PAD_COLUMN[:, None], length, axis=1)
@@ -118,20 +119,19 @@ class Processor:
         weight = np.array([each.weight for each in sample.turns] + [0.0], dtype=np.float32)[answer]
         return Row(sample.id, np.where(is_vision, self.pad_id, ids), labels, weight, tables, self._pixels(sample))
 
-    def _counts(self, sample: Sample, laid: Laid) -> np.ndarray:
+    def _counts(self, sample: Sample, ids: np.ndarray, is_media: np.ndarray) -> np.ndarray:
         """How many tokens each laid token becomes: 1, or as many as the picture or clip has. BadSample where placeholders and media differ."""
-        counts = np.ones(len(laid.ids), dtype=np.int64)
-        kinds = [kind for token in laid.ids.tolist() for kind, id in self.placeholders.items() if token == id] if sample.media else []
-        for kind, id in self.placeholders.items():
-            found, given = int((laid.ids == id).sum()), sum(item.kind == kind for item in sample.media)
+        kinds = [kind for token in ids[is_media].tolist() for kind, id in self.placeholders.items() if token == id]
+        for kind in self.placeholders:
+            found, given = kinds.count(kind), sum(item.kind == kind for item in sample.media)
             if found != given:
                 raise BadSample(sample.id, f"its text has {found} {PLACEHOLDERS[kind]} placeholder(s) and it comes with {given} {kind}(s); "
                                            "each needs exactly one placeholder in the questions")
         if kinds != [item.kind for item in sample.media]:
             given_kinds = ", ".join(item.kind for item in sample.media)
             raise BadSample(sample.id, f"its placeholders ask for {', '.join(kinds)} and its media are {given_kinds}; put both in the same order")
-        if sample.media:
-            counts[np.isin(laid.ids, list(self.placeholders.values()))] = [len(item.frames) * self.geometry.tokens for item in sample.media]
+        counts = np.ones(len(ids), dtype=np.int64)
+        counts[is_media] = [len(item.frames) * self.geometry.tokens for item in sample.media]
         return counts
 
     def _check_labels(self, sample: Sample, labels: np.ndarray, branch: np.ndarray) -> None:

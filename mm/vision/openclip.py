@@ -1,5 +1,4 @@
 """Any image tower of open_clip as an encoder: Ilharco et al., "OpenCLIP", 2021."""
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,53 +7,41 @@ from torch import Tensor
 from mm.vision.base import Size, VisionEncoder, square
 from mm.vision.resize import Resize
 
+SMALLEST_TEXT = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+
 
 class OpenCLIP(VisionEncoder):
     """Spatial features of an open_clip image tower, before its pooling.
 
     Args:
-        name: "ViT-B-32", "hf-hub:org/repo", or "local-dir:/folder".
+        name_or_config: "ViT-B-32", "hf-hub:org/repo", "local-dir:/folder"; or a configuration with `vision_cfg` and `embed_dim` for fresh weights.
         pretrained: tag or file of the weights; fresh weights if None. (Names with a scheme bring their own.)
         image_size: side, or (height, width); the model's own if None.
         layer: block whose output is taken, counted from the end; -1 is normalised as the tower's last output, -2 is LLaVA's choice.
         overrides: entries of the tower's `vision_cfg`, e.g. {"layers": 2, "width": 64}.
+        mean, std: of pixels in [0, 1]; the model's own if None.
     """
 
-    def __init__(self, name: str, pretrained: str | None = None, image_size: int | Size | None = None, layer: int = -1,
-                 overrides: dict[str, Any] | None = None, resize: Resize | None = None) -> None:
-        import open_clip  # takes seconds
-
+    def __init__(self, name_or_config: str | dict[str, Any], pretrained: str | None = None, image_size: int | Size | None = None, layer: int = -1,
+                 overrides: dict[str, Any] | None = None, mean: list[float] | None = None, std: list[float] | None = None,
+                 resize: Resize | None = None) -> None:
         super().__init__(resize)
-        self.name, self.pretrained, self.layer, self.overrides = name, pretrained, layer, overrides
-        config = open_clip.get_model_config(name)
-        if config is None and ":" not in name:
-            near = ", ".join(each for each in open_clip.list_models() if each.startswith(name[:5]))
-            raise ValueError(f"open_clip has no model {name!r}" + (f"; near names: {near}" if near else "; see open_clip.list_models()"))
-        size = None if image_size is None else square(image_size)
-        arguments: dict[str, Any] = {}
-        if overrides is not None:  # these replace the tower's configuration whole, its size included
-            arguments["vision_cfg"] = {**(config or {}).get("vision_cfg", {}), **({"image_size": size} if size else {}), **overrides}
-        # Without weights of its own the text tower is dead weight: build the smallest there is.
-        if pretrained is None and config is not None:
-            arguments["text_cfg"] = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
-        visual = open_clip.create_model(name, pretrained=pretrained, force_image_size=size, **arguments).visual
+        self.name_or_config, self.pretrained, self.layer, self.overrides = name_or_config, pretrained, layer, overrides
+        self.config = configuration(name_or_config)
+        size = {} if image_size is None else {"image_size": square(image_size)}
+        self.config["vision_cfg"] = {**self.config["vision_cfg"], **size, **(overrides or {})}
+        visual = tower(name_or_config, pretrained, self.config)
+        self.index = layer
         if hasattr(visual, "prune_intermediate_layers"):  # later blocks and the pooled head would cost and learn nothing
             visual.prune_intermediate_layers([layer], prune_norm=layer != -1)
             self.index = -1
-        else:
-            self.index = layer
         self.visual = visual
-        self.geometry_of(visual)
-
-    def geometry_of(self, visual: Any) -> None:
-        """Sets the geometry from one blank frame: towers of open_clip do not state their grid alike."""
         preprocess = getattr(visual, "preprocess_cfg", None) or {}
-        size = square(visual.image_size)
-        mean = tuple(preprocess.get("mean") or getattr(visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073))
-        std = tuple(preprocess.get("std") or getattr(visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711))
-        with torch.no_grad():
-            _, width, rows, cols = self._map(torch.zeros(1, 3, *size)).shape
-        self.geometry(width, size, (rows, cols), mean, std)
+        self.mean, self.std = list(mean or preprocess["mean"]), list(std or preprocess["std"])
+        with torch.no_grad():  # towers do not state their grid alike; one blank frame tells
+            blank = torch.zeros(1, 3, *square(visual.image_size))
+            _, width, rows, cols = self._map(blank).shape
+        self.geometry(width, square(visual.image_size), (rows, cols), tuple(self.mean), tuple(self.std))
 
     def _map(self, x: Tensor) -> Tensor:
         return self.visual.forward_intermediates(
@@ -64,8 +51,29 @@ class OpenCLIP(VisionEncoder):
         return self._map(x).flatten(2).transpose(1, 2)
 
     def rebuild(self) -> dict[str, Any]:
-        if Path(self.name.removeprefix("local-dir:")).exists() or self.name.startswith("hf-hub:"):
-            raise ValueError(f"OpenCLIP({self.name!r}) cannot be rebuilt without its source; use a name that open_clip knows")
+        config = {**self.config, "vision_cfg": {**self.config["vision_cfg"], "image_size": self.image_size}}
         return {"class_path": "mm.vision.OpenCLIP", "init_args": {
-            "name": self.name, "pretrained": None, "image_size": self.image_size, "layer": self.layer, "overrides": self.overrides,
-            "resize": self.resize}}
+            "name_or_config": config, "layer": self.layer, "mean": self.mean, "std": self.std, "resize": self.resize}}
+
+
+def configuration(name_or_config: str | dict[str, Any]) -> dict[str, Any]:
+    """What decides the image tower: vision_cfg, embed_dim, quick_gelu. ValueError for a name that open_clip does not know."""
+    import open_clip  # takes seconds
+
+    config = name_or_config if isinstance(name_or_config, dict) else open_clip.get_model_config(name_or_config)
+    if config is None or "vision_cfg" not in config:
+        near = ", ".join(each for each in open_clip.list_models() if each.startswith(str(name_or_config)[:5]))
+        raise ValueError(f"open_clip has no model {name_or_config!r}; " + (f"near names: {near}" if near else "see open_clip.list_models()"))
+    return {"vision_cfg": dict(config["vision_cfg"]), "embed_dim": config["embed_dim"], "quick_gelu": bool(config.get("quick_gelu", False))}
+
+
+def tower(name_or_config: str | dict[str, Any], pretrained: str | None, config: dict[str, Any]) -> Any:
+    """The image tower alone, with weights where there are any to be had."""
+    import open_clip
+
+    named = isinstance(name_or_config, str)
+    if named and (pretrained or ":" in str(name_or_config)):
+        return open_clip.create_model(str(name_or_config), pretrained=pretrained, vision_cfg=config["vision_cfg"]).visual
+    # The text tower is thrown away: build the smallest there is.
+    vision = {key: False if key == "timm_model_pretrained" else value for key, value in config["vision_cfg"].items()}
+    return open_clip.create_model("ViT-B-32", text_cfg=SMALLEST_TEXT, **{**config, "vision_cfg": vision}).visual

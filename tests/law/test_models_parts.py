@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, CLIPVisionModel, LlamaConfig
 
 from mm.language import Fresh, Pretrained, WordLevel
 from mm.models import VLM
+from mm.parts import build, describe
 from mm.streams import MLP, Linear
 from mm.vision import CenterCrop, ConvViT, OpenCLIP, PadToSquare, Squash, Timm, Transformers, VisionEncoder
 from tests.vlms import CONFIG, WORDS, about
@@ -65,6 +66,9 @@ def test_an_open_clip_tower_gives_its_patches(layer: int) -> None:
         x = block(x)
     assert ours.grid == (2, 2)
     check(ours(pixels), (plain.ln_post(x) if layer == -1 else x)[:, 1:])
+    again = build(describe(ours, offline=True))
+    again.load_state_dict(ours.state_dict())
+    assert torch.equal(again.eval()(pixels), ours(pixels))
 
 
 @pytest.mark.parametrize("encoder", [
