@@ -65,7 +65,8 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     for name, reason in (("none.png", "there is no file"), ("text.png", "is not a picture"), ("cut.png", "cannot be read")):
         with pytest.raises(ValueError, match=rf"{name}.*|{reason}") as caught:
             read_picture(tmp_path / name)
-        assert name in str(caught.value) and reason in str(caught.value)
+        assert name in str(caught.value)
+        assert reason in str(caught.value)
 
 
 def test_the_map_lies_on_what_the_model_saw() -> None:

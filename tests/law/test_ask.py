@@ -51,7 +51,8 @@ def test_words_without_a_token_are_named(run: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(("model", "image", "question", "reason"), [
-    ("nowhere", "x.png", "is there ?", "no model in"), ("", "none.png", "is there ?", "there is no file"), ("", "x.png", "  ", "the question is empty"),
+    ("nowhere", "x.png", "is there ?", "no model in"), ("", "none.png", "is there ?", "there is no file"),
+    ("", "x.png", "  ", "the question is empty"),
     ("", "bad.png", "is there ?", "is not a picture")])
 def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], model: str, image: str, question: str, reason: str) -> None:
     (run / "bad.png").write_bytes(np.zeros(50, np.uint8).tobytes())
