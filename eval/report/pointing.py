@@ -14,7 +14,7 @@ from mm.analysis import occlusion
 from mm.models import VLM
 from mm.sample import Sample, Turn
 
-ATTENTION, OCCLUSION = 120, 24  # questions; hiding places takes many passes
+ATTENTION, OCCLUSION = 120, 16  # questions; hiding places takes many passes
 
 
 @dataclass(frozen=True)
