@@ -26,7 +26,6 @@ test: .venv/.installed lint
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check . || true
 	$(BIN)/mypy
 
 format: .venv/.installed

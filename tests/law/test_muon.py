@@ -8,7 +8,8 @@ from mm.training.rates import Group
 
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return nn.ModuleDict({"embed": nn.Embedding(11, 8), "up": nn.Linear(8, 24), "down": nn.Linear(24, 8), "twin": nn.Linear(24, 8), "head": nn.Linear(8, 11)})
+    linear = {"up": nn.Linear(8, 24), "down": nn.Linear(24, 8), "twin": nn.Linear(24, 8), "head": nn.Linear(8, 11)}
+    return nn.ModuleDict({"embed": nn.Embedding(11, 8), **linear})
 
 
 def groups(net: nn.Module) -> list[Group]:
