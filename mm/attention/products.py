@@ -36,7 +36,9 @@ class Products(Backend):
         if mask is not None:  # adding is cheaper in backward than filling
             scores = scores + torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
         out = torch.matmul(torch.softmax(scores, dim=-1), repeat_heads(v, query.groups))
-        return AttentionPart(out if mask is None else out * mask.any(-1, keepdim=True), None)  # a row that sees nothing is 0
+        if mask is not None and not (seeing := mask.any(-1, keepdim=True)).all():
+            out = out * seeing  # a row that sees nothing is 0
+        return AttentionPart(out, None)
 
 
 def precision(x: Tensor) -> torch.dtype:
