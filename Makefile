@@ -4,21 +4,23 @@ RUN ?= runs/demo
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint format bench clean
 
-# uv installs the same wheels several times faster than pip; it comes from the same index.
+# uv installs the same wheels several times faster than pip; it comes from the same index. Where it cannot reach the index (settings that only pip reads), pip does it.
 .venv/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable ".[dev]"
+	UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 $(BIN)/uv pip install --python $(BIN)/python --quiet --editable ".[dev]" \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
 $(RUN)/model/model.safetensors: | .venv/.installed
 	$(BIN)/python train.py fit --config configs/demo.yaml --run_dir $(RUN) --resume true
 
 demo: .venv/.installed $(RUN)/model/model.safetensors
-	$(BIN)/python -m eval pope chair skills pope:blind pope:context --model $(RUN)
+	$(BIN)/python -m eval pope chair skills pope:blind pope:context --config configs/eval/world.yaml --model $(RUN)
 	$(BIN)/python -m eval.report $(RUN)
 
 test: .venv/.installed lint
