@@ -44,7 +44,8 @@ def test_no_label_is_zero_loss_and_zero_gradient_not_nan() -> None:
 
 def weights_after(folder: Path, *options: str, prepare: Callable[[], None] | None = None) -> dict[str, Tensor]:
     ended = run(folder, "--trainer.max_steps", "3", *options, "--model.language.config.attention_dropout", "0.0",
-                "--model.optim", "mm.training.Optim", "--model.optim.eps", "1e-3", "--model.schedule", "mm.training.Constant", prepare=prepare)
+                "--model.optim", "mm.training.Optim", "--model.optim.eps", "1e-1", "--model.optim.clip", "0", "--model.train", '{"*": 1e-1}',
+                "--model.schedule", "mm.training.Constant", prepare=prepare)  # clipping, and AdamW with a small eps, forgive a wrong scale
     assert ended.code == 0, ended.text
     return ended.checkpoint["state_dict"]
 
