@@ -52,7 +52,8 @@ def with_lse(query: Query) -> AttentionPart:
     device = query.q.device.type
     if torch.is_autocast_enabled(device) and query.q.dtype != torch.float64:  # as autocast does for the stock call
         qkv = tuple(x.to(torch.get_autocast_dtype(device)) for x in qkv)
-    out, lse = FusedAttention.apply(*equal_widths(*qkv), mask, fast_causal, scale)
+    qkv = tuple(x if x.stride(-1) == 1 else x.contiguous() for x in equal_widths(*qkv))  # the bare kernel does not look at the last stride
+    out, lse = FusedAttention.apply(*qkv, mask, fast_causal, scale)
     return AttentionPart(out[..., :query.v.shape[-1]], lse)
 
 
