@@ -3,7 +3,7 @@ import logging
 import warnings
 
 NOISE = ("Total length of `list` across ranks is zero", ".*isinstance.treespec, LeafSpec", ".*does not have many workers",
-         "The number of training batches")
+         "The number of training batches", ".*module\\(s\\) in eval mode")  # frozen parts rest; the start-up table says which
 
 
 def quiet() -> None:

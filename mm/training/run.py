@@ -22,7 +22,7 @@ def checkpoint_to_resume(run_dir: str | None, resume: bool) -> str | None:
         raise RunError("a fit needs a directory to write to; give one with --run_dir runs/<name>.")
     folder = Path(run_dir)
     found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if found and not resume:
+    if set(found) - {"config.yaml"} and not resume:  # a run that failed before it began has left nothing to lose
         raise RunError(f"{folder} exists and holds {few(found)}; continue that run with --resume true, or choose another --run_dir.")
     last = folder / "checkpoints" / "last.ckpt"
     return str(last) if last.is_file() else None

@@ -121,6 +121,12 @@ def test_guard_5_an_existing_run_directory_is_refused_unless_resuming(trained: E
     assert "--run_dir" in error
 
 
+def test_guard_5_a_run_that_failed_before_it_began_blocks_no_directory(tmp_path: Path) -> None:
+    failed = run(tmp_path / "run", "--model.train", "{nothing: 0.1}")
+    assert failed.code != 0
+    assert run(tmp_path / "run", "--trainer.max_steps", "1").code == 0
+
+
 # --- what users hand in -------------------------------------------------------------------------------------------------------------------------
 
 
