@@ -2,15 +2,13 @@
 import json
 import math
 import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from eval.frame.benchmark import Row, Scored
+from mm.versions import revision, versions
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Result:
     ) -> "Result":
         return Result(
             benchmark, {name: {key: _finite(value) for key, value in asdict(score).items()} for name, score in scored.scores.items()}, scored.n,
-            scored.unparsed, list(scored.remarks), parser, settings, lever, config, versions(), revision(), round(seconds, 3))
+            scored.unparsed, list(scored.remarks), parser, settings, lever, config, dict(versions()), revision(), round(seconds, 3))
 
     def save(self, path: Path) -> None:
         """Write as JSON; a reader never sees half a file."""
@@ -75,28 +73,6 @@ def write_files(folder: Path, stem: str, files: Mapping[str, Iterable[Row]]) -> 
         written.append(folder / f"{stem}.{name}.jsonl")
         write(written[-1], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return written
-
-
-def versions() -> dict[str, str]:
-    """Versions of what takes part in an evaluation, as far as installed."""
-    found = {"python": platform.python_version()}
-    for package in ("mm-attention", "torch", "transformers", "timm", "open_clip_torch", "numpy", "nltk"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def revision() -> str:
-    """Commit of the source tree, with "-dirty" if files differ from it; "unknown" outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).resolve().parents[2])]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return commit + ("-dirty" if changed else "")
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval.frame.result import revision, versions
 from eval.report import gallery, numbers, scores
 from eval.report.gallery import Card
 from eval.report.missing import Missing, command_of, evaluation, fit
@@ -17,6 +16,7 @@ from eval.report.pointing import Pointing, pointing
 from eval.report.run import Filed, Run
 from eval.report.training import training
 from mm.models import VLM
+from mm.versions import revision, versions
 
 HERE = Path(__file__).parent
 KINDS = ("existence", "attribute", "number", "pair", "relation")

@@ -1,9 +1,5 @@
 """Where a checkpoint comes from: the whole configuration, the revision of the code, the versions of what it stands on."""
-import subprocess
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 import yaml
@@ -11,32 +7,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 
+from mm.versions import revision, versions
+
 KEY = "mm"  # our own key in the checkpoint: Lightning would merge `hyper_parameters` over the command line
-PACKAGES = ("mm-attention", "torch", "lightning", "transformers", "timm", "open_clip_torch", "jsonargparse", "numpy")
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Package → version of everything that can change a result."""
-    found = {"python": python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-@cache
-def revision() -> str:
-    """Git commit of the working tree, with + if files under version control have been changed; empty outside a repository."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

@@ -19,7 +19,7 @@ from eval.frame.benchmark import Benchmark, Item, Row
 from eval.frame.find import benchmark_class, names
 from eval.frame.intervals import Score, clustered, proportion
 from eval.frame.paired import aligned, difference, mcnemar
-from eval.frame.result import Result, revision
+from eval.frame.result import Result
 from eval.frame.runner import Answer, Mismatch, run
 from eval.pope import POPE
 from eval.pope import score as pope_score
@@ -29,6 +29,7 @@ from eval.text.synonyms import Synonyms
 from eval.text.wordnet import lemmas
 from eval.text.words import words
 from mm.sample import Media
+from mm.versions import revision
 
 
 @dataclass
