@@ -105,6 +105,6 @@ class Cut(NamedTuple):
 @lru_cache(maxsize=2**16)
 def _cut(chat: Chat, system: str, question: str, answer: str, reply: bool, placeholders: tuple[Any, ...]) -> Cut:
     tokens = chat.tokenise(system, ((question, answer),), reply)
-    media = np.flatnonzero(np.isin(tokens.ids, placeholders))
+    media = np.flatnonzero(np.logical_or.reduce([tokens.ids == placeholder for placeholder in placeholders]))  # isin takes ten times as long
     end = int(media[-1]) + 1 if len(media) else 0
     return Cut(Tokens(*(table[:end] for table in tokens)), Tokens(*(table[end:] for table in tokens)), tokens.ids[:end].tobytes())
