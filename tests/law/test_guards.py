@@ -38,9 +38,11 @@ def test_guard_1_an_override_beats_the_checkpoint(trained: Ended, tmp_path: Path
             print(f"masks: {type(self.vlm.mask).__name__}")
         Supervised.on_validation_start = shown  # type: ignore[method-assign]
 
+    # Ours hold none; a checkpoint with hyper-parameters, as other Lightning programs write them, is what Lightning would take the mask from.
+    stored = tmp_path / "stored.ckpt"
+    torch.save(trained.checkpoint | {"hyper_parameters": {"mask": {"class_path": "mm.masks.Causal"}}}, stored)
     config = ["validate", *TOY[1:], "--data.val", "data.world.Scenes", "--data.val.size", "4"]
-    ended = run(tmp_path / "run", "--ckpt_path", str(trained.folder / "checkpoints" / "last.ckpt"), "--model.mask", "mm.masks.Prefix", config=config,
-                prepare=spy)
+    ended = run(tmp_path / "run", "--ckpt_path", str(stored), "--model.mask", "mm.masks.Prefix", config=config, prepare=spy)
     assert ended.code == 0, ended.text
     assert "masks: Prefix" in ended.text
     assert "not as in the checkpoint: model.mask.class_path: mm.masks.ImageBlock → mm.masks.Prefix" in ended.text
