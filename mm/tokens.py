@@ -4,7 +4,7 @@ Shapes: B rows, N tokens. Everything is an integer tensor [B, N], so a map can b
 no Python object per token. Masks and positions are pure functions of such maps.
 """
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 
 import torch
@@ -26,7 +26,12 @@ class TokenMap:
     kind: a `Kind`. document: index of the packed sample in its row, -1 for padding. branch: 0 on the trunk that all branches of a document share,
     1, 2, ... on text that sees the trunk and its own branch only. media: index of the image or clip within the document, -1 for text.
     frame, row, col: place within the medium, -1 where meaningless. role: a `Role`. turn: dialogue turn, -1 where meaningless.
-    position: sequential position within the document, 0 for padding. index: absolute index in the row, padding counted.
+    position: what the model's positions lever assigned (`at`), before that the sequential position within the document; 0 for padding.
+    index: absolute index in the row, padding counted.
+
+    Three tables count along each token's own path, its document's trunk and then its own branch, 0 for padding. They follow from the others and are
+    made with the map, so that they stay right in a slice of it; trunks precede branches. depth: tokens before this one. answered: answer tokens up to
+    and including it. shown: vision tokens up to and including it.
     """
 
     kind: Tensor
@@ -40,6 +45,17 @@ class TokenMap:
     turn: Tensor
     position: Tensor
     index: Tensor
+    depth: Tensor = field(default=None)  # type: ignore[assignment]
+    answered: Tensor = field(default=None)  # type: ignore[assignment]
+    shown: Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.depth is None:
+            counted = torch.stack([self.is_real, self.role == Role.ANSWER, self.is_vision]).long()
+            before = self.before(counted)
+            before[1:] += counted[1:]
+            for name, table in zip(("depth", "answered", "shown"), before, strict=True):
+                object.__setattr__(self, name, table)  # the one moment at which a frozen map is not
 
     @property
     def shape(self) -> torch.Size:
@@ -58,15 +74,19 @@ class TokenMap:
         return self.kind == Kind.VISION
 
     @property
-    def depth(self) -> Tensor:
-        """Number of tokens before each one on its own path: its document's trunk, then its own branch; 0 for padding. Trunks precede branches."""
-        real, trunk = self.is_real, self.is_real & (self.branch == 0)
+    def follows_vision(self) -> Tensor:
+        """Text with at least one vision token before it on its own path."""
+        return (self.kind == Kind.TEXT) & (self.shown > 0)
+
+    def before(self, amount: Tensor) -> Tensor:
+        """Sum of `amount`, long [..., B, N], over the tokens before each one on its own path; 0 for padding. For whole maps, not for slices."""
         order = torch.arange(self.shape[1], device=self.device)
-        document_start = _latest(_changes(self.document), order)
-        branch_start = _latest(_changes(self.document) | _changes(self.branch), order)
-        before = trunk.cumsum(1) - trunk.long()  # trunk tokens before this one, in the row; less those of earlier documents:
-        on_trunk = before - before.gather(1, document_start)
-        return torch.where(trunk, on_trunk, on_trunk + order - branch_start) * real
+        trunk, forks = self.branch == 0, _changes(self.document)
+        total = torch.zeros_like(amount)
+        for part, starts in ((amount * (self.is_real & trunk), forks), (amount * (self.is_real & ~trunk), forks | _changes(self.branch))):
+            sums = part.cumsum(-1) - part
+            total += sums - sums.gather(-1, _latest(starts, order).expand_as(sums))
+        return total * self.is_real
 
     @property
     def is_chain(self) -> bool:
@@ -75,6 +95,13 @@ class TokenMap:
         forks = (here.branch != 0) & (here.branch != ahead.branch)
         breaks = ahead.is_real & (~here.is_real | (here.document != ahead.document) | forks)
         return bool(real[:, 0].all() and not breaks.any())
+
+    def at(self, position: Tensor) -> "TokenMap":
+        """The same tokens where a positions lever put them. position: long [B, N]. ValueError for another shape."""
+        if position.shape != self.shape:
+            raise ValueError(f"positions of shape {tuple(position.shape)} for tokens of shape {tuple(self.shape)}; give what `Positions.assign` "
+                             "made of this map")
+        return replace(self, position=position)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "TokenMap":
         """The map whose tables are `function` of these tables."""
@@ -100,14 +127,19 @@ class TokenMap:
         return self.map(lambda table: table.repeat_interleave(times, dim=0))
 
     def extend(self, count: int) -> "TokenMap":
-        """The map after `count` decoded tokens: answer text that goes on behind each row's last token."""
+        """The map after `count` decoded tokens: answer text that goes on behind each row's last token.
+
+        Their positions go on behind the furthest on their path, which need not be the last token's: a prompt may end in an image.
+        """
         last = self[:, -1:]
         steps = torch.arange(1, count + 1, device=self.device)
         text = last.map(lambda table: table.expand(-1, count))
         none = torch.full_like(text.media, -1)
+        on_path = (self.document == last.document) & ((self.branch == 0) | (self.branch == last.branch))
+        furthest = torch.where(on_path, self.position, 0).amax(1, keepdim=True)
         decoded = replace(
             text, kind=torch.full_like(none, Kind.TEXT), role=torch.full_like(none, Role.ANSWER), media=none, frame=none, row=none, col=none,
-            position=last.position + steps, index=last.index + steps)
+            position=furthest + steps, index=last.index + steps, depth=last.depth + steps, answered=last.answered + steps)
         return TokenMap(*(torch.cat([getattr(self, f.name), getattr(decoded, f.name)], dim=1) for f in fields(self)))
 
     @staticmethod
@@ -124,7 +156,7 @@ class TokenMap:
     @staticmethod
     def stack(rows: "list[TokenMap]", length: int, left: bool = False) -> "TokenMap":
         """One batch [B, length] of single-row maps [1, N_i], padded on the right, or on the left for generation."""
-        padding = {"kind": int(Kind.PAD), "role": int(Role.PAD), "branch": 0, "position": 0}
+        padding = {"kind": int(Kind.PAD), "role": int(Role.PAD), "branch": 0, "position": 0, "depth": 0, "answered": 0, "shown": 0}
 
         def table(name: str) -> Tensor:
             if name == "index":

@@ -34,11 +34,12 @@ def random_mask(seed: int, *shape: int, empty: bool = False) -> Tensor:
     return mask
 
 
-def row(text: str) -> TokenMap:
+def row(text: str, cols: int | None = None) -> TokenMap:
     """One row [1, N] written as a string, a letter a token.
 
     s system, q question, a answer, i and j the tokens of a first and second image, . padding; `/` begins another document, a digit that branch (0 is
-    the trunk). A question after an answer begins the next turn. Spaces are for the reader. `row("s iiii q 1 qa 2 qa")`
+    the trunk). A question or image after an answer begins the next turn. Spaces are for the reader. `row("s iiii q 1 qa 2 qa")`
+    cols: width of the images; by default two tokens where their number is even, else all in one row.
     """
     table: dict[str, list[int]] = {name: [] for name in ("kind", "document", "branch", "media", "frame", "row", "col", "role", "turn", "position")}
     document = branch = turn = position = 0
@@ -51,18 +52,24 @@ def row(text: str) -> TokenMap:
             branch, turn, last = int(letter), 0, ""
             continue
         pad, image = letter == ".", letter in "ij"
-        turn += letter == "q" and last == "a"
+        turn += letter in "qij" and last == "a"
         last = letter
         count = sum(kind == Kind.VISION and media == "ij".find(letter) and owner == document
                     for kind, media, owner in zip(table["kind"], table["media"], table["document"], strict=True))
         for name, value in {
                 "kind": Kind.PAD if pad else Kind.VISION if image else Kind.TEXT, "document": -1 if pad else document, "branch": 0 if pad else branch,
-                "media": "ij".find(letter), "frame": 0 if image else -1, "row": count // 2 if image else -1, "col": count % 2 if image else -1,
+                "media": "ij".find(letter), "frame": 0 if image else -1, "row": -1, "col": count if image else -1,
                 "role": {".": Role.PAD, "s": Role.SYSTEM, "a": Role.ANSWER}.get(letter, Role.QUESTION), "turn": -1 if letter in ".s" else turn,
                 "position": 0 if pad else position}.items():
             table[name].append(int(value))
         position += not pad
     tensors = {name: torch.tensor([values]) for name, values in table.items()}
+    place = tensors["col"]
+    for owner in range(document + 1):
+        for media in (0, 1):
+            mine = (tensors["document"] == owner) & (tensors["media"] == media)
+            width = cols or (2 if int(mine.sum()) % 2 == 0 else int(mine.sum()))
+            tensors["row"][mine], tensors["col"][mine] = place[mine] // width, place[mine] % width
     return TokenMap(**tensors, index=torch.arange(len(table["kind"]))[None])
 
 
@@ -80,9 +87,9 @@ def random_tokens(seed: int = 0, rows: int = 2) -> TokenMap:
         return letter * int(torch.randint(low, high + 1, (), generator=generator))
 
     def document() -> str:
-        trunk = some("s", 0, 2) + some("i", 2, 4) + some("q", 0, 1)
+        trunk = some("s", 0, 2) + some("i", 2, 4) + some("q", 0, 1) + some("j", 0, 2)
         branches = [f"{b}{some('q', 1, 3)}{some('a', 1, 2)}" for b in range(1, 1 + len(some("x", 0, 3)))]
-        return trunk + ("".join(branches) or some("q", 1, 2) + some("a", 1, 3) + some("q", 0, 1))
+        return trunk + ("".join(branches) or some("q", 1, 2) + some("a", 1, 3) + some("q", 0, 2) + some("a", 0, 1))
 
     return batch(*("/".join(document() for _ in some("d", 2, 3)) for _ in range(rows)))
 
