@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 
 from mm.attention.part import AttentionPart
+from mm.attention.visibility import Visibility
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
     """One call of `attend`, checked: what a backend is asked to compute.
 
-    q: [B, H, Q, D]; k: [B, Hk, N, D]; v: [B, Hk, N, Dv]; mask: bool, broadcastable to [B, H, Q, N], True where a row sees a key. causal: bottom-right
-    aligned, so the last query sees the last key; ANDed with the mask.
+    q: [B, H, Q, D]; k: [B, Hk, N, D]; v: [B, Hk, N, Dv]; mask: bool, broadcastable to [B, H, Q, N], True where a row sees a key, or a rule
+    that says so. causal: bottom-right aligned, so the last query sees the last key; ANDed with a tensor, never set beside a rule.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
-    mask: Tensor | None
+    mask: Tensor | Visibility | None
     causal: bool
     scale: float | None
     dropout: float
@@ -31,6 +32,8 @@ class Query:
 
     def dense_mask(self) -> Tensor | None:
         """Mask and causality as one bool tensor, None where each query sees each key."""
+        if isinstance(self.mask, Visibility):
+            return self.mask.dense()
         rows, columns = self.q.shape[2], self.k.shape[2]
         if not self.causal or rows <= 1:  # a single query at the end sees all that came before
             return self.mask

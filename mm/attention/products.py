@@ -1,7 +1,7 @@
 """Attention as two matrix products, for short rows that train in low precision on a CPU.
 
 There the fused kernel's backward costs several times its forward: at 168 tokens, 4 heads of width 32 and bfloat16, forward and backward together take
-a third of its time this way (`python -m bench.attention`). The weights, Q×N numbers a head, are kept for backward: rows must be short.
+a third of its time this way (`python -m bench.products`). The weights, Q×N numbers a head, are kept for backward: rows must be short.
 """
 import torch
 from torch import Tensor

@@ -3,12 +3,11 @@
 Without LSE this is the stock call, with the choices transformers makes for it, so that a neutral lever is the plain model to the bit. With LSE it is
 the fused kernel behind the stock call, wrapped because that kernel's LSE has no gradient, says 0 where a row sees nothing, and wants equal widths.
 """
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mm.attention.backend import Backend, Query, repeat_heads
-from mm.attention.fused import FusedAttention, fits_fused
+from mm.attention.fused import FusedAttention, fits_fused, kernel_inputs
 from mm.attention.part import AttentionPart
 
 
@@ -48,16 +47,6 @@ def with_lse(query: Query) -> AttentionPart:
     fast_causal = query.causal and query.mask is None and square
     mask = None if fast_causal else query.dense_mask()
     scale = query.q.shape[-1] ** -0.5 if query.scale is None else query.scale
-    qkv: tuple[Tensor, ...] = query.q, repeat_heads(query.k, query.groups), repeat_heads(query.v, query.groups)
-    device = query.q.device.type
-    if torch.is_autocast_enabled(device) and query.q.dtype != torch.float64:  # as autocast does for the stock call
-        qkv = tuple(x.to(torch.get_autocast_dtype(device)) for x in qkv)
-    qkv = tuple(x if x.stride(-1) == 1 else x.contiguous() for x in equal_widths(*qkv))  # the bare kernel does not look at the last stride
+    qkv = kernel_inputs(query.q, repeat_heads(query.k, query.groups), repeat_heads(query.v, query.groups))
     out, lse = FusedAttention.apply(*qkv, mask, fast_causal, scale)
     return AttentionPart(out[..., :query.v.shape[-1]], lse)
-
-
-def equal_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    """Pads the narrower side with zero columns, which change neither scores nor the columns that are kept."""
-    width = max(q.shape[-1], v.shape[-1])
-    return tuple(x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
