@@ -4,6 +4,7 @@ Three things hold for every mask, whatever it allows and however it was composed
 otherwise leak through the second operand: no token sees another document; a token sees the trunk of its document and its own branch only; padding is
 seen by nobody but itself.
 """
+import inspect
 from abc import ABC, abstractmethod
 
 from torch import Tensor
@@ -48,8 +49,7 @@ class Mask(ABC):
         q, k = tokens[:, queries].queries(), tokens[:, keys].keys()
         visible = self.visible(q, k)
         if window is not None:
-            depth = tokens.depth
-            visible &= (depth[:, queries, None] - depth[:, None, keys] < window) | ~q.is_real
+            visible &= (q.depth - k.depth < window) | ~q.is_real
         return visible.expand(*tokens.shape[:1], q.shape[1], k.shape[2]).unsqueeze(1)
 
     def check(self, tokens: TokenMap) -> None:
@@ -67,7 +67,8 @@ class Mask(ABC):
         return Either(self, other)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+        return f"{type(self).__name__}({arguments})"
 
 
 def isolated(q: TokenMap, k: TokenMap) -> Tensor:
