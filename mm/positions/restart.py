@@ -11,3 +11,6 @@ class Restart(Positions):
     def assign(self, tokens: TokenMap) -> Tensor:
         """[B, N] map → long [B, N]."""
         return tokens.depth
+
+    def in_branches(self) -> "Restart":
+        return self

@@ -2,6 +2,7 @@
 from torch import Tensor
 
 from mm.positions.base import Positions
+from mm.positions.restart import Restart
 from mm.tokens import TokenMap
 
 
@@ -11,3 +12,6 @@ class Sequential(Positions):
     def assign(self, tokens: TokenMap) -> Tensor:
         """[B, N] map → long [B, N]."""
         return tokens.position
+
+    def in_branches(self) -> Restart:
+        return Restart()
