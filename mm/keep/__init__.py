@@ -1,0 +1,5 @@
+"""What is kept: one rule a file."""
+from mm.keep.base import All, Keep
+from mm.keep.vmtc import VMTC
+
+__all__ = ["Keep", "All", "VMTC"]
