@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 __all__ = ["VLM", "TokenMap", "attend", "steer"]
 
+_PACKAGES = ("analysis", "attention", "keep", "language", "masks", "models", "positions", "reweight", "streams", "training", "vision")
 _HOME = {"VLM": "mm.models.vlm", "TokenMap": "mm.tokens", "attend": "mm.attention", "steer": "mm.models.steer"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"mm.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'mm' has no attribute {name!r}; it offers {', '.join(__all__)} and its subpackages")
     return getattr(import_module(_HOME[name]), name)

@@ -6,8 +6,10 @@ same architecture without one.
 """
 import inspect
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import PurePath
+from pkgutil import iter_modules
 from typing import Any
 
 Description = dict[str, Any]
@@ -36,7 +38,7 @@ def describe(part: object, offline: bool = False) -> Description:
 
 
 def build(description: Mapping[str, Any] | str, allow: Sequence[str] = ("mm.",)) -> Any:
-    """The object that `description` tells of; a bare import path stands for default arguments.
+    """The object that `description` tells of; a bare import path stands for default arguments, among the arguments of another part as well.
 
     allow: prefixes of import paths that may be imported. A saved model is data from elsewhere: nothing else is imported for it.
     Raises ValueError for a path that is not allowed or does not exist, and for arguments that the class does not take.
@@ -52,13 +54,35 @@ def build(description: Mapping[str, Any] | str, allow: Sequence[str] = ("mm.",))
     try:
         kind = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no {path}: {error}") from error
+        near = _nearest(path)
+        raise ValueError(f"there is no {path}{f'; did you mean {near}?' if near else ''} ({error})") from error
     arguments = {key: _built(value, allow) for key, value in description.get("init_args", {}).items()}
     try:
         inspect.signature(kind).bind(**arguments)
     except TypeError as error:
-        raise ValueError(f"{path} does not take these arguments: {error}; it takes {inspect.signature(kind)}") from error
+        taken = list(inspect.signature(kind).parameters)
+        meant = [close for wrong in arguments if wrong not in taken for close in get_close_matches(wrong, taken, n=1)]
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise ValueError(f"{path} does not take these arguments: {error}{hint} It takes {inspect.signature(kind)}") from error
     return kind(**arguments)
+
+
+def _nearest(path: str) -> str | None:
+    """The import path that may be meant by one that does not exist, None where nothing is like it."""
+    home, *modules, last = path.split(".")
+    try:
+        for name in modules:
+            home = f"{home}.{_like(name, [module.name for module in iter_modules(import_module(home).__path__)])}"
+        package = import_module(home)
+        return f"{home}.{_like(last, list(getattr(package, '__all__', vars(package))))}"
+    except (ImportError, AttributeError, LookupError):
+        return None
+
+
+def _like(name: str, offered: Sequence[str]) -> str:
+    """The one of `offered` that is most like `name`, whatever their case. LookupError where none is."""
+    names = {each.lower(): each for each in offered}
+    return names[get_close_matches(name.lower(), names, n=1, cutoff=0.5)[0]]
 
 
 def _public_home(kind: type) -> str:
@@ -88,4 +112,6 @@ def _plain(value: Any, where: str, offline: bool) -> Any:
 def _built(value: Any, allow: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
         return build(value, allow) if "class_path" in value else {key: _built(item, allow) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith(tuple(allow)) and value.rpartition(".")[2][:1].isupper():
+        return build(value, allow)
     return [_built(item, allow) for item in value] if isinstance(value, list) else value

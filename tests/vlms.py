@@ -20,7 +20,7 @@ def toy(family: str = "llama", *, seed: int = 0, config: dict[str, Any] | None =
     torch.manual_seed(seed)
     vision = ConvViT(image_size=16, width=16, depth=1, heads=2)
     language = Fresh({"model_type": family, **CONFIG, **(config or {})}, WordLevel(WORDS), gradient_checkpointing=gradient_checkpointing)
-    vlm = VLM(vision, MLP(16, 32), language, **levers).eval()
+    vlm = VLM(vision, MLP(16, language.width), language, **levers).eval()
     with torch.no_grad():
         for parameter in vlm.parameters():
             if parameter.dim() == 2:

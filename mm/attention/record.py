@@ -1,11 +1,14 @@
 """Where a few chosen rows look, while the model runs: weights of these rows only, never Q x N."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from mm.attention.active import Active, Grouping
+from mm.attention.call import Call
 from mm.attention.reference import scores
+from mm.attention.visibility import Visibility
 
 
 def row_weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
@@ -40,20 +43,33 @@ class Recorder:
         if self.groups is not None and self.group_count <= 0:
             self.group_count = max(int(self.groups.max()), self.decoded_group) + 1
 
+    @property
+    def grouping(self) -> Grouping | None:
+        """Finds the groups that `watch` gets, when the prompt is read, in every layer; None where none are wanted."""
+        return None
+
+    def watch(self, layer: int, call: Call, active: Sequence[Active], groups: Tensor | None) -> None:
+        """One layer's attention of one pass, the rules that act in it, and the groups of `grouping`."""
+        self.record(layer, call.q, call.k, call.mask, call.causal, call.scale)
+
     @torch.no_grad()
-    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> None:
+    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | Visibility | None, causal: bool, scale: float | None) -> None:
         """One layer's attention of one pass. q: [B, H, Q, D]; k: [B, Hk, N, D], all keys so far; mask: bool or None; causal: bottom-right aligned."""
-        if not self.steps or layer in self.steps[-1] or (self.steps[-1] and layer < max(self.steps[-1])):
-            self.steps.append({})  # layers run in order, so a layer that comes again begins a new pass
-        if self.layers is not None and layer not in self.layers:
+        if not self.begins(layer):
             return
-        index = self._rows_of(q, k)
+        index = self.rows_of(q, k)
         batch, heads, _, width = q.shape
         few = q.gather(2, index[:, None, :, None].expand(batch, heads, -1, width))
         weights = row_weights(few, k, visible_rows(mask, index, q, k, causal), scale)
         self.steps[-1][layer] = (weights if self.groups is None else self._masses(weights)).float().cpu()
 
-    def _rows_of(self, q: Tensor, k: Tensor) -> Tensor:
+    def begins(self, layer: int) -> bool:
+        """Notes that `layer` comes now, in a new pass if it has been there; is it to be kept?"""
+        if not self.steps or layer in self.steps[-1] or (self.steps[-1] and layer < max(self.steps[-1])):
+            self.steps.append({})  # layers run in order, so a layer that comes again begins a new pass
+        return self.layers is None or layer in self.layers
+
+    def rows_of(self, q: Tensor, k: Tensor) -> Tensor:
         """Rows of this pass to keep, [B, R], counted from its first."""
         batch, queries = q.shape[0], q.shape[2]
         last = torch.full((batch, 1), queries - 1, device=q.device)
@@ -76,10 +92,14 @@ class Recorder:
         return weights.new_zeros(batch, heads, rows, self.group_count).scatter_add(-1, groups, weights)
 
 
-def visible_rows(mask: Tensor | None, index: Tensor, q: Tensor, k: Tensor, causal: bool) -> Tensor | None:
+def visible_rows(mask: Tensor | Visibility | None, index: Tensor, q: Tensor, k: Tensor, causal: bool) -> Tensor | None:
     """What the rows `index` [B, R] of this pass may see, bool [B, 1 or H, R, N]; None if everything."""
     visible = None
-    if mask is not None:
+    if isinstance(mask, Visibility):
+        rows, place = index.unique(return_inverse=True)
+        dense = torch.cat([mask.dense(slice(row, row + 1)) for row in rows.tolist()], 2)
+        visible = dense.gather(2, place[:, None, :, None].expand(-1, 1, -1, k.shape[2]))
+    elif mask is not None:
         mask = mask.expand(q.shape[0], -1, q.shape[2], k.shape[2])
         visible = mask.gather(2, index[:, None, :, None].expand(-1, mask.shape[1], -1, k.shape[2]))
     if causal:

@@ -1,14 +1,22 @@
 """A transformers decoder as a part: embeddings in, hidden states out, its head apart."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from mm.attention import Plan, active_plan
+from mm.attention.reading import Reading
+from mm.attention.session import Session
 from mm.language import seam
+from mm.language.anatomy import key_shape
+from mm.language.last import LastMLP
 from mm.masks import Mask
+from mm.reweight import Rule, Rules
 from mm.tokens import TokenMap
+
+DENSE = 2**25  # entries of a dense mask beyond which rows are long
 
 
 class Language(nn.Module):
@@ -30,6 +38,7 @@ class Language(nn.Module):
         seam.install(model)
         model.generation_config = GenerationConfig()  # answers depend on what the caller says, not on what lies beside the weights
         self.model = model
+        self.last_mlp = LastMLP(model)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if compile_blocks:
@@ -49,10 +58,35 @@ class Language(nn.Module):
         """Ids [B, N] → embeddings [B, N, width], scaled as the model scales them."""
         return self.model.get_input_embeddings()(ids)
 
-    def forward(self, embeds: Tensor, mask: Mask, tokens: TokenMap, position_ids: Tensor) -> Tensor:
-        """Embeddings [B, N, width] → hidden states [B, N, width] before the head."""
-        visible = seam.attention_argument(self.model, mask, tokens)
-        return self.model.base_model(inputs_embeds=embeds, attention_mask=visible, position_ids=position_ids, use_cache=False).last_hidden_state
+    @property
+    def layers(self) -> int:
+        return self.config.num_hidden_layers
+
+    @property
+    def heads(self) -> int:
+        return self.config.num_attention_heads
+
+    def rules(self, rules: Sequence[Rule]) -> Rules:
+        """The rules, told what this decoder is like."""
+        return Rules(rules, self.layers, self.heads, *key_shape(self.config))
+
+    def forward(self, embeds: Tensor, mask: Mask, tokens: TokenMap, position_ids: Tensor, rules: Sequence[Rule] = (),
+                rows: Tensor | None = None) -> Tensor:
+        """Embeddings [B, N, width] → hidden states [B, N, width] before the head; [R, width] at `rows`, indices into flattened tokens, if given.
+
+        tokens: as the position ids place them.
+        """
+        arguments = self._levers(mask, tokens, tuple(rules)) | self.last_mlp.arguments(rows)
+        hidden = self.model.base_model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **arguments).last_hidden_state
+        return hidden if rows is None else hidden.flatten(0, 1)[rows]
+
+    def _levers(self, mask: Mask, tokens: TokenMap, rules: tuple[Rule, ...]) -> dict[str, Any]:
+        """The arguments that carry the levers: for short rows one dense mask, made once for all layers; with rules, or for long rows, a reading."""
+        if not rules and tokens.shape.numel() * tokens.shape[1] <= DENSE:
+            return {"attention_mask": seam.attention_argument(self.model, mask, tokens)}
+        active = active_plan()
+        plan = Plan(mask, tokens, active.recorder if active else None, None, rules)
+        return seam.arguments(Reading(Session(plan, tokens), 0, tokens.shape[1], is_kept=False))
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., width] → logits [..., vocabulary], with the scaling and capping that some families add."""

@@ -23,8 +23,10 @@ SHOWN = 12  # names in an error; hundreds help nobody
 
 
 def description(vlm: VLM) -> dict[str, Any]:
-    names = ("vision", "projector", "language", "mask", "positions", "layout")
-    return {"format": FORMAT, **{name: describe(getattr(vlm, name), offline=True) for name in names}, "max_length": vlm.max_length}
+    names = ("vision", "projector", "language", "mask", "positions", "keep", "layout")
+    rules = [describe(rule, offline=True) for rule in vlm.reweight]
+    return {"format": FORMAT, **{name: describe(getattr(vlm, name), offline=True) for name in names}, "reweight": rules,
+            "max_length": vlm.max_length}
 
 
 def save(vlm: VLM, directory: Path) -> None:
@@ -61,7 +63,8 @@ def load(kind: type[VLM], directory: Path, allow: Sequence[str]) -> VLM:
         raise ValueError(f"{home / CONFIG} has format {config.get('format')!r} and this version reads {FORMAT}; "
                          "it was written by another version, or not by VLM.save")
     config["language"]["init_args"]["tokenizer"]["init_args"]["path"] = str(home / TOKENIZER)
-    arguments = {name: build(part, allow) if isinstance(part, dict) else part for name, part in config.items() if name != "format"}
+    arguments = {name: build(part, allow) if isinstance(part, dict) else part for name, part in config.items() if name not in ("format", "reweight")}
+    arguments["reweight"] = [build(rule, allow) for rule in config.get("reweight", ())]
     vlm = kind(**arguments)
     fill(vlm, read(home / WEIGHTS), home / WEIGHTS)
     return vlm.eval()

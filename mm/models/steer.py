@@ -1,19 +1,27 @@
-"""`mm.steer`: pull levers on a model for a while; it leaves no trace."""
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, runtime_checkable
+"""`mm.steer`: pull levers on a model for a while, or until they are let go; it leaves no trace."""
+import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mm.attention import Plan, activated
+from mm.attention import Plan, Recorder
+from mm.keep import Keep
 from mm.language import seam
-from mm.masks import Causal, Mask
-from mm.positions import Positions
+from mm.language.anatomy import decoder_layers, key_shape, text_decoder, uses_multimodal_rotary
+from mm.language.door import LEVERS, Levers, levers_of, over, real_tokens
+from mm.masks import Mask
+from mm.models.families import token_map
+from mm.positions import Positions, Sequential
+from mm.reweight import Rule
 from mm.tokens import TokenMap
 
 Model = TypeVar("Model", bound=nn.Module)
+Held = tuple[Mask, Positions, Sequence[Rule], Keep]
 
 
 @runtime_checkable
@@ -22,64 +30,206 @@ class Levered(Protocol):
 
     mask: Mask
     positions: Positions
+    reweight: Sequence[Rule]
+    keep: Keep
 
 
-@contextmanager
-def steer(model: Model, mask: Mask | None = None, positions: Positions | None = None, tokens: TokenMap | None = None) -> Iterator[Model]:
-    """`model` reads under `mask` and `positions` within, in training and in `generate`; None leaves a lever as it is.
+def steer(model: Model, mask: Mask | None = None, positions: Positions | None = None, reweight: Sequence[Rule] | None = None,
+          keep: Keep | None = None, tokens: TokenMap | None = None, recorder: Recorder | None = None) -> "Steering[Model]":
+    """`model` reads under these levers, in training and in `generate`; None leaves a lever as it is.
 
-    model: a `mm.VLM`, or any causal LM of transformers. tokens: for the latter, the map of the padded batch that is read within; without it each row
-    is one text, as its attention mask says. TypeError for another model; UnsupportedModelError where its attention cannot be replaced.
+    `with mm.steer(model, ...):` for a while, or `steering = mm.steer(model, ...)`, `steering.install()` ... `steering.uninstall()`. Steerings nest:
+    the inner one's levers win where it has any.
+
+    Args:
+        model: a `mm.VLM`, a causal LM or a vision-language model of transformers.
+        mask: who sees whom. positions: where tokens are. reweight: what moves attention, in order.
+        keep: what is kept of a picture; of a mm.VLM only.
+        tokens: map of the padded prompts that are read within. Without it the map is taken from what the model reads: its placeholders, grids,
+            attention mask and labels (`mm.models.token_map`); of a plain causal LM each row is one text.
+        recorder: watches the attention of a few rows.
+
+    Raises TypeError for another model, UnsupportedModelError with the reason where a lever cannot hold exactly, ValueError for layers or heads that
+    the model does not have. Nothing has changed then.
     """
     if isinstance(model, Levered):
-        before = model.mask, model.positions
-        model.mask, model.positions = mask or before[0], positions or before[1]
+        if tokens is not None or recorder is not None:
+            raise TypeError("a mm.VLM describes its own tokens; `tokens` and `recorder` are for models of transformers")
+        return SteeredLevers(model, mask, positions, reweight, keep)
+    if isinstance(model, PreTrainedModel):
+        if keep is not None:
+            raise seam.UnsupportedModelError(f"{type(model).__name__} counts its placeholders itself, so {keep!r} cannot shorten what it reads; "
+                                             "build a mm.VLM with keep=...")
+        return SteeredModel(model, Plan(mask, tokens, recorder, positions, None if reweight is None else tuple(reweight)))
+    raise TypeError(f"cannot steer a {type(model).__name__}; give a mm.VLM, or a causal language or vision-language model of transformers")
+
+
+class Steering(AbstractContextManager[Model], Generic[Model]):
+    """Levers on a model, from `install` to `uninstall`, or within a `with` block."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def install(self) -> Model:
+        raise NotImplementedError
+
+    def uninstall(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Model:
+        return self.install()
+
+    def __exit__(self, *error: object) -> None:
+        self.uninstall()
+
+
+class SteeredLevers(Steering[Model]):
+    """A model that holds its levers: they are exchanged."""
+
+    def __init__(self, model: Model, mask: Mask | None, positions: Positions | None, reweight: Sequence[Rule] | None,
+                 keep: Keep | None) -> None:
+        super().__init__(model)
+        self.mask, self.positions, self.reweight, self.keep = mask, positions, reweight, keep
+        self.before: list[Held] = []
+
+    def install(self) -> Model:
+        model: Any = self.model
+        held = model.mask, model.positions, model.reweight, model.keep
+        if self.reweight is not None:
+            model.reweight = model.language.rules(self.reweight)  # first: it may refuse
+        if self.keep is not None:
+            model.keep = self.keep
+        model.mask, model.positions = self.mask or held[0], self.positions or held[1]
+        self.before.append(held)
+        return self.model
+
+    def uninstall(self) -> None:
+        model: Any = self.model
+        model.mask, model.positions, model.reweight, keep = self.before.pop()
+        if keep is not model.keep:
+            model.keep = keep
+
+
+class SteeredModel(Steering[Model]):
+    """A model of transformers: put on the seam, its levers on its decoder."""
+
+    def __init__(self, model: Model, plan: Plan) -> None:
+        super().__init__(model)
+        self.plan = plan
+        self.installed: list[Plan] = []
+
+    def install(self) -> Model:
+        model: Any = self.model
+        decoder = text_decoder(model)
+        plan = replace(self.plan)
+        if isinstance(plan.positions, Sequential) and uses_multimodal_rotary(model):
+            plan = replace(plan, positions=None)  # the model's own count is its sequence
+        levers = levers_of(decoder)
+        check(model, plan if levers is None or levers.plan is None else over(levers.plan, plan))
+        if levers is None:
+            levers = Levers(seam.install(model))
+            setattr(decoder, LEVERS, levers)
+            model.register_forward_pre_hook(enter_model, with_kwargs=True)
+            if model.can_generate():
+                vars(model)["generate"] = Generate(model)
+        levers.plans.append(plan)
+        self.installed.append(plan)
+        return self.model
+
+    def uninstall(self) -> None:
+        model: Any = self.model
+        levers = levers_of(text_decoder(model))
+        assert levers is not None, "what was installed lies on the decoder"
+        plan = self.installed.pop()
+        levers.plans = [other for other in levers.plans if other is not plan]
+        if not levers.plans:
+            release(model)
+
+
+def release(model: PreTrainedModel) -> None:
+    """Takes the last levers' traces off a model. Layers that a backward pass will recompute need its attention until that is done."""
+    decoder = text_decoder(model)
+    levers = levers_of(decoder)
+    if levers is None or levers.plans:
+        return
+    recomputes = any(getattr(module, "gradient_checkpointing", False) for module in decoder.modules())
+    if recomputes and levers.pending:
+        for reading in levers.pending:
+            weakref.finalize(reading, release_later, weakref.ref(model))
+        return
+    delattr(decoder, LEVERS)
+    vars(model).pop("generate", None)
+    for key in [key for key, hook in model._forward_pre_hooks.items() if hook is enter_model]:
+        del model._forward_pre_hooks[key], model._forward_pre_hooks_with_kwargs[key]
+    seam.uninstall(model, levers.before)
+
+
+def release_later(model: "weakref.ref[PreTrainedModel]") -> None:
+    if (alive := model()) is not None:
+        release(alive)
+
+
+def check(model: PreTrainedModel, plan: Plan) -> None:
+    """Raises where a lever of `plan` cannot hold exactly in `model`."""
+    config = model.config.get_text_config()
+    implementation = str(config._attn_implementation)
+    levers = [lever for lever in (plan.mask, *(plan.rules or ())) if lever is not None and not getattr(lever, "is_causal", False)]
+    if "flash" in implementation and levers:
+        raise seam.UnsupportedModelError(f"{type(model).__name__} runs on {implementation!r}, which cannot compute {levers[0]!r}; "
+                                         "load it with attn_implementation='sdpa'")
+    for lever in levers:
+        seam.check_layers(config, lever)
+    if plan.positions is not None and not isinstance(plan.positions, Sequential) and uses_multimodal_rotary(model):
+        raise seam.UnsupportedModelError(
+            f"{type(model).__name__} places tokens by (time, row, column), and {plan.positions!r} assigns one number a token: there is no exact way "
+            "to say it in three; leave positions out, or use a model with ordinary rotary positions")
+    for rule in plan.rules or ():
+        assert isinstance(rule, Rule)
+        rule.bind(len(decoder_layers(model)), config.num_attention_heads)
+        rule.measure(*key_shape(config))
+
+
+def enter_model(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Forward pre-hook of the whole model, outside of `generate`: maps the tokens that it is about to read, unless it is one decoded token."""
+    levers = levers_of(text_decoder(model))
+    if levers is None or levers.plan is None:
+        return
+    levers.chunk = None
+    ids, embeds, cache = kwargs.get("input_ids", args[0] if args else None), kwargs.get("inputs_embeds"), kwargs.get("past_key_values")
+    read = ids if ids is not None else embeds
+    if levers.plan.tokens is not None or levers.prompt is not None or read is None:
+        return
+    (batch, count), start = read.shape[:2], 0 if cache is None else int(cache.get_seq_length())
+    if start and count == 1 and kwargs.get("pixel_values") is None:
+        return
+    real = real_tokens(kwargs.get("attention_mask"), batch, start, count, read.device)
+    levers.chunk = token_map(model, {**kwargs, "input_ids": ids, "attention_mask": real})
+
+
+class Generate:
+    """`model.generate` of a steered model: it maps the prompts first, because later their pictures are but features and their end is not marked."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    def __call__(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        model: Any = self.model
+        levers = levers_of(text_decoder(model))
+        if levers is None or levers.plan is None:
+            return type(model).generate(model, inputs, *args, **kwargs)
+        ids = inputs if inputs is not None else kwargs.get("input_ids")
+        if levers.plan.tokens is None and ids is not None:
+            levers.prompt = token_map(model, {**kwargs, "input_ids": ids, "attention_mask": self.real(ids, kwargs.get("attention_mask"))})
         try:
-            yield model
+            return type(model).generate(model, inputs, *args, **kwargs)
         finally:
-            model.mask, model.positions = before
-    elif isinstance(model, PreTrainedModel) and model.config.get_text_config() is model.config:
-        with steered_text(model, mask or Causal(), positions, tokens):
-            yield model
-    else:
-        raise TypeError(f"cannot steer a {type(model).__name__}; give a mm.VLM or a causal language model of transformers")
+            levers.prompt = None
 
-
-@contextmanager
-def steered_text(model: PreTrainedModel, mask: Mask, positions: Positions | None, tokens: TokenMap | None) -> Iterator[None]:
-    """A plain causal LM. The active plan carries the mask; with gradients it travels as an argument, for layers that are recomputed."""
-
-    def prepare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        read = ids if ids is not None else kwargs["inputs_embeds"]
-        cache = kwargs.get("past_key_values")
-        seen = int(cache.get_seq_length()) if cache is not None else 0
-        here = tokens or map_of(kwargs.get("attention_mask"), read, seen)
-        if positions is not None and here is not None:
-            kwargs["position_ids"] = rows_of(positions, here, seen, read.shape[1], read.shape[0])
-        if torch.is_grad_enabled() and here is not None and read.shape[:2] == here.shape:
-            kwargs["attention_mask"] = seam.attention_argument(model, mask, here)
-        return args, kwargs
-
-    before = seam.install(model)
-    hook = model.register_forward_pre_hook(prepare, with_kwargs=True)
-    try:
-        with activated(Plan(mask, tokens)):
-            yield
-    finally:
-        hook.remove()
-        seam.uninstall(model, before)
-
-
-def map_of(given: Tensor | dict[str, Tensor] | None, read: Tensor, seen: int) -> TokenMap | None:
-    """One text a row; None where the masks were made beforehand, as `generate` does for a static cache."""
-    if given is None:
-        return TokenMap.text(torch.ones(read.shape[0], seen + read.shape[1], dtype=torch.bool, device=read.device))
-    return TokenMap.text(given[:, :seen + read.shape[1]]) if isinstance(given, Tensor) and given.dim() == 2 else None
-
-
-def rows_of(positions: Positions, tokens: TokenMap, seen: int, count: int, batch: int) -> Tensor:
-    """Position ids of the tokens that this call reads, [batch, count]."""
-    beyond = seen + count - tokens.shape[1]
-    ids = positions.assign(tokens.extend(beyond) if beyond > 0 else tokens)[:, seen:seen + count]
-    return ids.repeat_interleave(batch // ids.shape[0], 0)
+    def real(self, ids: Tensor, given: Tensor | None) -> Tensor:
+        """Which ids are no padding. As `generate` itself does, padding ids count where no mask is given, unless they may end an answer."""
+        if given is not None:
+            return given
+        config: Any = self.model.generation_config
+        ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        pad = config.pad_token_id
+        return torch.ones_like(ids) if pad is None or pad in ends else ids.ne(pad).long()

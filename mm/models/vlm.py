@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mm.keep import All, Keep
 from mm.language.base import Language
 from mm.masks import Causal, Mask
 from mm.models import save
@@ -15,6 +16,7 @@ from mm.models.layout import Dialogue, Layout
 from mm.models.modes import evaluating
 from mm.models.processor import Geometry, Processor, Row
 from mm.positions import Positions, Sequential
+from mm.reweight import Rule
 from mm.sample import Sample
 from mm.streams import Projector
 from mm.vision import VisionEncoder
@@ -25,27 +27,58 @@ class VLM(nn.Module):
 
     Args:
         vision, projector, language: the parts; the projector's widths must be those of its neighbours.
-        mask, positions: levers; may be swapped at any time (`mm.steer`).
+        mask, positions, reweight: levers; may be swapped at any time (`mm.steer`). Rules that train are parts like the others.
+        keep: what the projector gets to see of the encoder's features.
         layout: how the turns of a sample share a row.
         max_length: longest row that is accepted, by default what the decoder was made for.
     """
 
     def __init__(self, vision: VisionEncoder, projector: Projector, language: Language, mask: Mask | None = None, positions: Positions | None = None,
-                 layout: Layout | None = None, max_length: int | None = None) -> None:
+                 layout: Layout | None = None, max_length: int | None = None, reweight: Sequence[Rule] | None = None,
+                 keep: Keep | None = None) -> None:
         super().__init__()
         for name, found, expected in (("in_width", projector.in_width, vision.width), ("out_width", projector.out_width, language.width)):
             if found != expected:
                 raise ValueError(f"{type(projector).__name__}.{name} is {found}, and its neighbour has width {expected}; "
                                  f"build it as {type(projector).__name__}({vision.width}, {language.width}, ...)")
         self.vision, self.projector, self.language = vision, projector, language
-        self.mask, self.positions, self.layout = mask or Causal(), positions or Sequential(), layout or Dialogue()
+        self.mask, self.positions = mask or Causal(), positions or Sequential()
+        self.reweight = language.rules(reweight or ())
         self.max_length = max_length or int(getattr(language.config, "max_position_embeddings", 0)) or 2**20
-        self.processor = Processor(language.tokenizer, self.geometry, self.layout, self.max_length)
+        self._keep, self._layout = keep or All(), layout or Dialogue()
+        self.processor = self._processor()
+
+    @property
+    def keep(self) -> Keep:
+        return self._keep
+
+    @keep.setter
+    def keep(self, keep: Keep) -> None:
+        """Placeholders are expanded to as many tokens as are kept, so the processor follows."""
+        self._keep = keep
+        self.processor = self._processor()
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @layout.setter
+    def layout(self, layout: Layout) -> None:
+        """The processor lays rows out, so it follows."""
+        self._layout = layout
+        self.processor = self._processor()
+
+    def _processor(self) -> Processor:
+        return Processor(self.language.tokenizer, self.geometry, self.layout, self.max_length)
 
     @property
     def geometry(self) -> Geometry:
-        grid = self.vision.grid
-        return Geometry(self.vision.image_size, self.vision.resize, self.projector.num_tokens(grid), self.projector.out_grid(grid))
+        grid, size = self.vision.grid, self.vision.image_size
+        if isinstance(self.keep, All):
+            return Geometry(size, self.vision.resize, self.projector.num_tokens(grid), self.projector.out_grid(grid))
+        kept, place = self.keep.num_tokens(grid), self.keep.out_grid(grid)
+        inner = place or (1, kept)  # features without a place are a row
+        return Geometry(size, self.vision.resize, self.projector.num_tokens(inner), self.projector.out_grid(inner) if place else None)
 
     @property
     def device(self) -> torch.device:
@@ -53,19 +86,22 @@ class VLM(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Logits at the rows that predict a labelled token, and only there: the head is the widest map of a model."""
-        hidden = self.hidden(batch).flatten(0, 1)[batch.predict_at]
+        hidden = self.hidden(batch, batch.predict_at)
         return Output(self.language.head(hidden).float(), batch.targets, batch.target_weights)
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Hidden states before the head, [B, N, width]."""
-        return self.language(self.embed(batch), self.mask, batch.tokens, self.positions.assign(batch.tokens))
+    def hidden(self, batch: Batch, rows: Tensor | None = None) -> Tensor:
+        """Hidden states before the head, [B, N, width]; [R, width] at `rows`, indices into the flattened tokens, if given, which costs less."""
+        position_ids = self.positions.assign(batch.tokens)
+        return self.language(self.embed(batch), self.mask, batch.tokens.at(position_ids), position_ids, self.reweight, rows)
 
     def embed(self, batch: Batch) -> Tensor:
         """Text embeddings with the frames' tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""
         text = self.language.embed(batch.input_ids)
         if not len(batch.pixels):
             return text
-        vision = self.projector(self.vision(batch.pixels), self.vision.grid)
+        grid = self.vision.grid
+        kept = self.keep(self.vision(batch.pixels), grid)
+        vision = self.projector(kept, self.keep.out_grid(grid) or (1, kept.shape[1]))
         if vision.shape[0] * vision.shape[1] != len(batch.vision_at):
             raise ValueError(f"{len(batch.pixels)} frames gave {vision.shape[0] * vision.shape[1]} tokens, and the batch that begins with sample "
                              f"{batch.ids[0]!r} has room for {len(batch.vision_at)}; make its rows with this model's processor")

@@ -36,11 +36,15 @@ class VisionEncoder(nn.Module, ABC):
     def forward(self, pixels: Tensor) -> Tensor:
         if tuple(pixels.shape[2:]) != self.image_size:
             raise ValueError(f"{type(self).__name__} takes frames of {self.image_size}, got {tuple(pixels.shape[2:])}; let the processor resize them")
-        features = self.features(pixels.to(self.scale.dtype) * self.scale + self.shift)
+        features = self.features(self.normalised(pixels))
         if features.shape[1:] != (self.grid[0] * self.grid[1], self.width):
             raise ValueError(f"{type(self).__name__} announced {self.grid[0]}x{self.grid[1]} features of width {self.width}, "
                              f"but its model gave {list(features.shape[1:])}")
         return features
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 frames as the encoder takes them."""
+        return pixels.to(self.scale.dtype) * self.scale + self.shift
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

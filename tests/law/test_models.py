@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from mm.masks import Causal, ImageBlock, Prefix
+from mm.masks import Causal, ContextBidirectional, ImageBlock, Mask, ModalityMutual
 from mm.models import VLM, Branches, Dialogue, Output
 from mm.models.processor import pack
-from mm.positions import Restart, Sequential
+from mm.positions import Positions, Restart, Sequential
 from mm.sample import Sample, Turn
 from mm.streams import MLP
+from tests.levers import FEW, each
 from tests.toys import FAMILIES
 from tests.vlms import about, picture, text, toy
 
@@ -65,9 +66,10 @@ def test_the_head_scales_and_caps_as_its_family_does(family: str, settings: dict
 # --- law 3: decoding goes on where the prefill ended
 
 
-@pytest.mark.parametrize("mask", [Causal(), Prefix(), ImageBlock()], ids=repr)
-def test_each_decoded_token_is_that_of_one_pass_over_the_whole(mask: ImageBlock) -> None:
-    vlm = toy(mask=mask, layout=Branches(), positions=Restart())
+@pytest.mark.parametrize("layout", [Dialogue(), Branches()], ids=["dialogue", "branches"])
+@pytest.mark.parametrize(("mask", "positions"), each(FEW))
+def test_each_decoded_token_is_that_of_one_pass_over_the_whole(mask: Mask, positions: Positions, layout: Dialogue) -> None:
+    vlm = toy(mask=mask, layout=layout, positions=positions)
     nameless = [id for id in vlm.language.tokenizer.all_special_ids if id < vlm.language.config.vocab_size]
     # Without tokens that decoding leaves out, the text says all that was decoded.
     vlm.language.model.lm_head.register_forward_hook(lambda head, args, out: out.index_fill(-1, torch.tensor(nameless), -1e9))
@@ -99,17 +101,18 @@ def test_answers_of_a_batch_are_those_of_single_prompts(layout: Dialogue, beams:
     assert together == [vlm.generate([sample], max_new_tokens=5, num_beams=beams)[0] for sample in samples]
 
 
-@pytest.mark.parametrize("mask", [Causal(), ImageBlock()], ids=repr)
-def test_each_branch_is_worth_its_own_sample(mask: ImageBlock) -> None:
-    vlm = toy(mask=mask, positions=Restart(), layout=Branches())
+@pytest.mark.parametrize(("mask", "positions"), each([pair for pair in FEW if pair[0].shares_image_prefix]))
+def test_each_branch_is_worth_its_own_sample(mask: Mask, positions: Positions) -> None:
+    vlm = toy(mask=mask, positions=positions, layout=Branches())
     sample = about(1, *QUESTIONS)
     alone = torch.cat([read(vlm, vlm.layout.alone(sample, turn)).logits for turn in range(3)])
     torch.testing.assert_close(read(vlm, sample).logits, alone, **CLOSE)
 
 
-@pytest.mark.parametrize("mask", [Causal(), Prefix(), ImageBlock()], ids=repr)
-def test_packed_samples_never_see_each_other(mask: ImageBlock) -> None:
-    vlm = toy(mask=mask, positions=Restart(), layout=Branches())
+@pytest.mark.parametrize("layout", [Dialogue(), Branches()], ids=["dialogue", "branches"])
+@pytest.mark.parametrize(("mask", "positions"), each(FEW))
+def test_packed_samples_never_see_each_other(mask: Mask, positions: Positions, layout: Dialogue) -> None:
+    vlm = toy(mask=mask, positions=positions, layout=layout)
     samples = [about(1, *QUESTIONS), text(), about(2)]
     packed = vlm.processor.collate([pack([vlm.processor.encode(sample) for sample in samples])])
     alone = torch.cat([read(vlm, sample).logits for sample in samples])
@@ -126,6 +129,19 @@ def test_the_second_sample_does_not_remember_the_first() -> None:
     assert vlm.generate([about(2)], max_new_tokens=4) == answer
 
 
+# --- what masks are told about a sample
+
+
+def test_an_image_reads_its_first_question_up_to_the_answer_and_no_further() -> None:
+    for mask in (ModalityMutual(), ContextBidirectional()):
+        vlm = toy(mask=mask)
+        batch = vlm.processor.collate([vlm.processor.encode(replace(about(1, *QUESTIONS), system="do you see"))])
+        image, first_label = batch.tokens.is_vision[0], int((batch.labels[0] != -100).nonzero()[0])
+        seen = mask.dense(batch.tokens)[0, 0][image]
+        assert seen[-1, :first_label].all()
+        assert not seen[:, first_label:].any()
+
+
 # --- what else an assembly owes
 
 
@@ -136,14 +152,30 @@ def test_a_clip_and_a_picture_share_a_batch() -> None:
     torch.testing.assert_close(both, torch.cat([read(vlm, clip).logits, read(vlm, about(1)).logits]), **CLOSE)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_mlp_runs_at_the_rows_that_are_read_and_gradients_do_not_notice(family: str) -> None:
+    vlm, sizes = toy(family, mask=ImageBlock()), list[int]()
+    batch = vlm.processor.collate([vlm.processor.encode(about(1, *QUESTIONS)), vlm.processor.encode(text())])
+    last = vlm.language.model.base_model.layers[-1].mlp.down_proj  # type: ignore[union-attr, index]
+    watch = last.register_forward_hook(lambda module, args, out: sizes.append(out[..., 0].numel()))
+    lean = torch.autograd.grad(vlm(batch).logits.logsumexp(-1).sum(), list(vlm.parameters()))
+    hidden = vlm.hidden(batch).flatten(0, 1)[batch.predict_at]
+    watch.remove()
+    full = torch.autograd.grad(vlm.language.head(hidden).logsumexp(-1).sum(), list(vlm.parameters()))
+    assert sizes == [len(batch.predict_at), batch.input_ids.numel()]
+    for one, other in zip(lean, full, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def gradients(vlm: VLM, sample: Sample) -> list[Tensor]:
     out = vlm.train()(vlm.processor.collate([vlm.processor.encode(sample)]))
     cross_entropy(out.logits, out.targets).backward()
     return [parameter.grad for parameter in vlm.parameters() if parameter.grad is not None]
 
 
-def test_gradient_checkpointing_changes_no_gradient() -> None:
-    settings = {"mask": ImageBlock(), "layout": Branches(), "positions": Restart()}
+@pytest.mark.parametrize(("mask", "positions"), each(FEW))
+def test_gradient_checkpointing_changes_no_gradient(mask: Mask, positions: Positions) -> None:
+    settings = {"mask": mask, "layout": Branches(), "positions": positions}
     plain, checkpointed = toy(**settings), toy(gradient_checkpointing=True, **settings)
     assert checkpointed.language.model.is_gradient_checkpointing
     pairs = list(zip(gradients(plain, about(1, *QUESTIONS)), gradients(checkpointed, about(1, *QUESTIONS)), strict=True))

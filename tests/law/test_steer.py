@@ -3,10 +3,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mm.keep import All, Keep
 from mm.language import seam
 from mm.masks import Causal, Document, ImageBlock, Mask, Prefix
 from mm.models.steer import steer
 from mm.positions import Positions, Restart, Sequential
+from mm.reweight import Rules
 from mm.tokens import TokenMap
 from tests.toys import VOCABULARY, batch, row, tiny
 
@@ -18,6 +20,8 @@ class Levers(nn.Module):
         super().__init__()
         self.mask: Mask = Causal()
         self.positions: Positions = Sequential()
+        self.reweight = Rules((), 2, 4)
+        self.keep: Keep = All()
 
 
 class Doubled(Positions):
