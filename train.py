@@ -7,8 +7,9 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from mm.training import Checkpoints, Data, Export, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
+from mm.training import Checkpoints, Data, Export, FastestPrecision, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
 from mm.training.hints import Parser
+from mm.training.memory import keep_freed_memory
 from mm.training.provenance import Provenance
 from mm.training.quiet import quiet
 from mm.training.run import checkpoint_to_resume, report_changes, short_errors
@@ -40,14 +41,21 @@ class Program(LightningCLI):
             report_changes(given.ckpt_path, self._parser(self.subcommand).dump(given, skip_none=False))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        asked = self._get(self.config_init, "trainer").logger or []
+        asked = self._get(self.config_init, "trainer")
         always = [JSONLines(self.run_dir)] if self.subcommand == "fit" else []
-        return super().instantiate_trainer(default_root_dir=self.run_dir, logger=always + (asked if isinstance(asked, list) else [asked]))
+        plugins = [plugin for plugin in listed(asked.plugins) if not (asked.precision and isinstance(plugin, FastestPrecision))]
+        return super().instantiate_trainer(default_root_dir=self.run_dir, logger=always + listed(asked.logger), plugins=plugins)
+
+
+def listed(given: Any) -> list[Any]:
+    """One thing, several or none, as a list."""
+    return given if isinstance(given, list) else [given] if given else []
 
 
 @short_errors()
 def main(args: ArgsType = None) -> None:
     quiet()
+    keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers fork
     Program(Supervised, Data, Provenance, args=args, parser_class=Parser, load_from_checkpoint_support=False, seed_everything_default=0,
             trainer_defaults=DEFAULTS | {"callbacks": [Randomness(), Preemption(), Progress(), Export()]})

@@ -2,9 +2,9 @@
 
     python -m bench.train [--config configs/demo.yaml] [--steps 20]
 
-Everything is process CPU time of one thread. A busy neighbour still slows caches and clocks, so each figure stands beside the same step written by
-hand in plain PyTorch (`bench/prototype.py`), measured in the same run. The first prototype of the embedded world made 173 images per CPU-second at
-0.45 M parameters and 96 at 1.1 M.
+Everything is process CPU time of one thread, in bfloat16 autocast and in float32; `mm.training.FastestPrecision` takes the faster of the two. A busy
+neighbour still slows caches and clocks, so each figure stands beside the same step written by hand in plain PyTorch (`bench/prototype.py`), the two
+taking turns. The first prototype of the embedded world made 173 images per CPU-second at 0.45 M parameters and 96 at 1.1 M.
 """
 import argparse
 import json
@@ -28,6 +28,8 @@ from mm.models import VLM
 from mm.models.batch import Batch
 from mm.parts import build
 from mm.training import Optim, token_loss
+from mm.training.memory import keep_freed_memory
+from mm.training.precision import fastest_dtype
 from mm.training.rates import groups_of
 
 SMALL = {"vision": {"width": 96, "depth": 1}, "language": {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2}}
@@ -67,25 +69,27 @@ def assemble(config: dict[str, Any], smaller: dict[str, dict[str, Any]]) -> VLM:
     return VLM(vision, projector, language, *(build(model[lever]) for lever in ("mask", "positions", "layout")))
 
 
-def cpu(step: Step, repeats: int) -> float:
-    """CPU-seconds of one call, the median."""
-    step()
-    spent = []
-    for _ in range(repeats):
-        start = time.process_time()
+def cpu(repeats: int, *steps: Step) -> tuple[float, ...]:
+    """CPU-seconds of one call of each, medians; the steps take turns, so that all meet the same neighbours."""
+    for step in steps:
         step()
-        spent.append(time.process_time() - start)
-    return sorted(spent)[len(spent) // 2]
+    spent = [[0.0] * repeats for _ in steps]
+    for turn in range(repeats):
+        for step, seconds in zip(steps, spent, strict=True):
+            start = time.process_time()
+            step()
+            seconds[turn] = time.process_time() - start
+    return tuple(sorted(seconds)[repeats // 2] for seconds in spent)
 
 
-def measured(config: dict[str, Any], smaller: dict[str, dict[str, Any]], repeats: int) -> None:
+def measured(config: dict[str, Any], smaller: dict[str, dict[str, Any]], dtype: torch.dtype, repeats: int) -> None:
     torch.manual_seed(0)
     vlm = assemble(config, smaller).train()
     samples, size = build(config["data"]["train"], allow=("mm.", "data.")), config["data"]["batch_size"]
     groups = groups_of(vlm, {"*": 1e-3})
     optim: Optim = build(config["model"]["optim"])  # type: ignore[assignment]
     optimizer = optim.build(vlm, groups)
-    low = torch.autocast("cpu", torch.bfloat16, enabled="bf16" in str(config["trainer"]["precision"]))
+    low = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     first = iter(range(0, len(samples), size))
 
     def draw() -> list[Any]:
@@ -118,26 +122,29 @@ def measured(config: dict[str, Any], smaller: dict[str, dict[str, Any]], repeats
     with low, torch.no_grad():
         embedded, hidden = vlm.embed(batch), vlm.hidden(batch).flatten(0, 1)[batch.predict_at]
     embedded, hidden = embedded.float().requires_grad_(), hidden.float().requires_grad_()
-    parts = {
-        "scenes and questions": (drawing := cpu(draw, repeats)),
-        "rows and batches": cpu(collate, repeats) - drawing,
-        "vision": cpu(backward(lambda: vlm.projector(vlm.vision(batch.pixels), vlm.vision.grid)), repeats),
-        "decoder": cpu(backward(lambda: vlm.language(embedded, vlm.mask, batch.tokens, vlm.positions.assign(batch.tokens))), repeats),
-        "head and loss": cpu(backward(lambda: token_loss(vlm.language.head(hidden).float(), batch.targets, batch.target_weights).total), repeats),
-    }
-    step = cpu(whole, repeats)
-    data = parts["scenes and questions"] + parts["rows and batches"]
-    parts["optimiser, clipping, rest"] = step + data - sum(parts.values())
-    plain = cpu(backward(by_hand(vlm, batch, embedded)), repeats)
-    prototype = cpu(whole_by_hand(vlm, config["model"]["vision"]["init_args"], batch, low), repeats)
+
+    def vision() -> Tensor:
+        return vlm.projector(vlm.vision(batch.pixels), vlm.vision.grid)
+
+    def decoder() -> Tensor:
+        return vlm.language(embedded, vlm.mask, batch.tokens, vlm.positions.assign(batch.tokens), batch.predict_at)
+
+    def head() -> Tensor:
+        return token_loss(vlm.language.head(hidden).float(), batch.targets, batch.target_weights).total
+
+    drawing, data = cpu(repeats, draw, collate)
+    step, prototype = cpu(repeats, whole, whole_by_hand(vlm, config["model"]["vision"]["init_args"], batch, low))
+    seeing, decoding, plain, telling, updating = cpu(repeats, *map(backward, (vision, decoder, by_hand(vlm, batch, embedded), head)), update)
+    parts = {"scenes and questions": drawing, "rows and batches": data - drawing, "vision": seeing, "decoder": decoding, "head and loss": telling,
+             "clipping and optimiser": updating, "rest": step - seeing - decoding - telling - updating}
 
     count = sum(parameter.numel() for parameter in vlm.parameters())
     total = step + data
-    print(f"\n{count / 1e6:.2f} M parameters, batch {size}, rows of {batch.input_ids.shape[1]} tokens: {1000 * total:.0f} ms of CPU a step with its "
-          f"data, {size / total:.0f} images/CPU-s ({size / step:.0f} without data)")
+    print(f"\n{count / 1e6:.2f} M parameters in {str(dtype)[6:]}, batch {size}, rows of {batch.input_ids.shape[1]} tokens: "
+          f"{1000 * total:.0f} ms of CPU a step with its data, {size / total:.0f} images/CPU-s ({size / step:.0f} without data)")
     for name, seconds in parts.items():
         print(f"  {name:26} {1000 * seconds:7.1f} ms  {seconds / total:6.1%}")
-    print(f"  the decoder by hand        {1000 * plain:7.1f} ms  ×{parts['decoder'] / plain:.2f} in transformers on the seam")
+    print(f"  the decoder by hand        {1000 * plain:7.1f} ms  ×{decoding / plain:.2f} in transformers on the seam")
     print(f"  the whole step by hand     {1000 * prototype:7.1f} ms  {size / prototype:.0f} images/CPU-s without data; "
           f"ours makes ×{prototype / step:.2f} as many")
 
@@ -192,7 +199,10 @@ if __name__ == "__main__":
     arguments.add_argument("--steps", type=int, default=20)
     given = arguments.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     print(machine())
-    for changes in (SMALL, {}):
-        measured(yaml.safe_load(given.config.read_text()), changes, given.steps)
+    print(f"the faster arithmetic here is {str(fastest_dtype('cpu'))[6:]}")
+    for dtype in (torch.bfloat16, torch.float32):
+        for changes in (SMALL, {}):
+            measured(yaml.safe_load(given.config.read_text()), changes, dtype, given.steps)
     with_the_program(given.config, given.steps)

@@ -9,10 +9,11 @@ from mm.training.jsonl import JSONLines
 from mm.training.loss import token_loss
 from mm.training.muon import Muon
 from mm.training.optim import Optim
+from mm.training.precision import FastestPrecision
 from mm.training.preemption import Interrupted, Preemption
 from mm.training.progress import Progress
 from mm.training.schedule import Constant, Cosine, Linear, Schedule
 from mm.training.supervised import Supervised
 
 __all__ = ["Supervised", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss", "Journal", "JSONLines", "Progress",
-           "Checkpoints", "AtomicIO", "Export", "Preemption", "Randomness", "CheckpointError", "NonFinite", "Interrupted"]
+           "Checkpoints", "AtomicIO", "Export", "Preemption", "FastestPrecision", "Randomness", "CheckpointError", "NonFinite", "Interrupted"]

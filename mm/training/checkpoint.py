@@ -12,7 +12,9 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 
-from mm.models.save import fill, read
+from mm.models.save import fill, read, unique
+
+RULES = "reweight."  # what the names of their parameters begin with
 
 
 class CheckpointError(RuntimeError):
@@ -86,11 +88,16 @@ def few(names: Iterable[str], count: int = 3) -> str:
 
 
 def load_weights(model: nn.Module, source: Path) -> None:
-    """Start `model` with the weights of a finished run: its directory, its model directory, or the .safetensors file."""
+    """Start `model` with the weights of a finished run: its directory, its model directory, or the .safetensors file.
+
+    Rules that train may be new to it: where the run had none, they begin as they are made, without effect.
+    """
     path = next((p for p in (source, source / "model.safetensors", source / "model" / "model.safetensors") if p.is_file()), None)
     if path is None:
         raise CheckpointError(f"model.init_from: no model.safetensors in {source} or {source / 'model'}; a run writes it when it has finished.")
-    fill(model, read(path), path)
+    found = read(path)
+    new = {} if any(name.startswith(RULES) for name in found) else {name: value for name, value in unique(model).items() if name.startswith(RULES)}
+    fill(model, new | found, path)
 
 
 class Checkpoints(Checkpoint):

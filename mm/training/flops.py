@@ -20,7 +20,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
             if known in name:
                 return PEAKS[known]
     size = 4096 if device.type == "cuda" else 512
-    a = torch.randn(size, size, device=device, dtype=dtype)
+    drawn = torch.Generator(device).manual_seed(0)  # its own: a measurement must not move the run's random numbers
+    a = torch.randn(size, size, generator=drawn, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()

@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from mm.training.optim import Optim
+from mm.training.precision import fastest_dtype
 from mm.training.rates import Group
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of the paper: fast rather than exact, singular values end in about [0.7, 1.2]
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """The orthogonal factors of [n, rows, columns] matrices, by Newton-Schulz iterations in bfloat16; float32 out."""
+    """The orthogonal factors of [n, rows, columns] matrices by Newton-Schulz iterations, in bfloat16 or whatever is fastest here; float32 out."""
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = (matrices.mT if tall else matrices).bfloat16()
-    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).bfloat16()
+    x = (matrices.mT if tall else matrices).to(fastest_dtype(matrices.device.type))
+    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
     a, b, c = QUINTIC
     for _ in range(steps):
         gram = x @ x.mT

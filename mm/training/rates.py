@@ -44,11 +44,14 @@ def rates_of(model: nn.Module, train: Mapping[str, float]) -> dict[str, tuple[st
 
 
 def groups_of(model: nn.Module, train: Mapping[str, float]) -> list[Group]:
-    """Optimiser groups in the order of the globs. Matrices decay; vectors and scalars (biases, norms, gates) do not."""
+    """Optimiser groups in the order of the globs. Matrices decay; vectors and scalars (biases, norms, gates) do not, nor does what a module keeps
+    from it in its `undecayed`, names of its own parameters: those that do nothing at another value than 0.
+    """
     parameters = dict(model.named_parameters())
+    kept = {f"{path}.{name}" for path, module in model.named_modules() for name in getattr(module, "undecayed", ())}
     sorted_in: dict[tuple[str, float, bool], list[str]] = {}
     for name, (glob, lr) in rates_of(model, train).items():
-        sorted_in.setdefault((glob, lr, parameters[name].ndim >= 2), []).append(name)
+        sorted_in.setdefault((glob, lr, parameters[name].ndim >= 2 and name not in kept), []).append(name)
     return [Group(glob, lr, decays, tuple(names)) for (glob, lr, decays), names in sorted_in.items()]
 
 

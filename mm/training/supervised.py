@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mm.keep import Keep
 from mm.language import Language
 from mm.masks import Causal, Mask
 from mm.models import VLM, Batch, Dialogue, Layout
 from mm.positions import Positions, Sequential
+from mm.reweight import Rule
 from mm.streams import Projector
 from mm.training.checkpoint import check_fits, load_weights
 from mm.training.halt import stop
@@ -46,12 +48,15 @@ class Supervised(lightning.LightningModule):
         layout: Layout | None = None,
         schedule: Schedule | None = None,
         optim: Optim | None = None,
+        reweight: list[Rule] | None = None,
+        keep: Keep | None = None,
         max_length: int | None = None,
         init_from: str | None = None,
     ) -> None:
         super().__init__()
         self.vision, self.projector, self.language = vision, projector, language
         self.levers = mask or Causal(), positions or Sequential(), layout or Dialogue()
+        self.rules, self.keep = reweight or [], keep
         self.rates, self.schedule, self.optim = train, schedule or Cosine(), optim or Optim()
         self.max_length, self.init_from = max_length, init_from
         self.vlm: VLM
@@ -67,7 +72,8 @@ class Supervised(lightning.LightningModule):
         if hasattr(self, "vlm"):
             return
         encoder, decoder = self.vision(), self.language()
-        self.vlm = VLM(encoder, self.projector(encoder.width, decoder.width), decoder, *self.levers, max_length=self.max_length)
+        self.vlm = VLM(encoder, self.projector(encoder.width, decoder.width), decoder, *self.levers, max_length=self.max_length,
+                       reweight=self.rules, keep=self.keep)
         if self.init_from is not None:
             load_weights(self.vlm, Path(self.init_from))
         freeze_others(self.vlm, self.rates)

@@ -50,16 +50,23 @@ def weights_after(folder: Path, *options: str, prepare: Callable[[], None] | Non
     return ended.checkpoint["state_dict"]
 
 
+@pytest.fixture(scope="module", params=[(), ("--config", "configs/lever/cca.yaml"), ("--config", "configs/lever/modality_mutual.yaml")],
+                ids=["plain", "cca", "modality_mutual"])
+def lever(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def batch_of_four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    return weights_after(tmp_path_factory.mktemp("four") / "run", "--data.batch_size", "4")
+def batch_of_four(lever: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    return weights_after(tmp_path_factory.mktemp("four") / "run", *lever, "--data.batch_size", "4")
 
 
 @pytest.mark.parametrize("options", [("--data.batch_size", "1", "--trainer.accumulate_grad_batches", "4"),
                                      ("--data.batch_size", "2", "--trainer.devices", "2", "--trainer.strategy", "ddp_fork")])
-def test_accumulation_and_ranks_equal_one_batch_as_large(batch_of_four: dict[str, Tensor], options: tuple[str, ...], tmp_path: Path) -> None:
+def test_accumulation_and_ranks_equal_one_batch_as_large(
+        batch_of_four: dict[str, Tensor], lever: tuple[str, ...], options: tuple[str, ...], tmp_path: Path) -> None:
     """Rows differ in labels, so means of means would be off."""
-    for name, value in weights_after(tmp_path / "run", *options).items():
+    for name, value in weights_after(tmp_path / "run", *lever, *options).items():
         torch.testing.assert_close(value, batch_of_four[name], rtol=0, atol=1e-6)
 
 
