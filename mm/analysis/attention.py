@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mm.analysis.reading import Reading, Rollout
-from mm.attention import Plan, Recorder, activated
+from mm.attention import Plan, Recorder, Visibility, activated
 from mm.models import VLM, Batch
 from mm.models.modes import evaluating
 from mm.sample import Sample
@@ -65,7 +65,8 @@ def recorded(vlm: VLM, batch: Batch, rows: Sequence[Tensor]) -> Tensor:
     length = max(map(len, rows))
     index = torch.stack([torch.cat([each, each[-1:].expand(length - len(each))]) for each in rows])
     recorder = HeadMean(rows=index)
-    with evaluating(vlm), activated(Plan(vlm.mask, batch.tokens.to(vlm.device), recorder)):
+    tokens = batch.tokens.at(vlm.positions.assign(batch.tokens)).to(vlm.device)
+    with evaluating(vlm), activated(Plan(vlm.mask, tokens, recorder)):
         vlm.hidden(batch.to(vlm.device))
     if not recorder.steps:
         raise ValueError(f"{type(vlm.language.model).__name__} ran without mm's attention, so nothing was recorded; build it through mm.language")
@@ -91,7 +92,7 @@ class HeadMean(Recorder):
 
     steps: list[dict[int, Tensor]] = field(default_factory=list)
 
-    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> None:
+    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | Visibility | None, causal: bool, scale: float | None) -> None:
         super().record(layer, q, k, mask, causal, scale)
         kept = self.steps[-1]
         if layer in kept:
