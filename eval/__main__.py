@@ -29,7 +29,7 @@ class Options:
 
     Args:
         model: run directory, or directory that VLM.save wrote.
-        lever: YAML with `mask:` and `positions:` as in configs/lever.
+        lever: YAML with any of `mask:`, `positions:`, `reweight:`, `keep:` and `layout:`, as in configs/lever.
         limit: answer the questions about the first N pictures (of each split) only.
         parser: how answers are read.
         view: what the model is shown of each picture.
@@ -96,8 +96,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     if options.parser not in benchmark.parsers:
         raise ValueError(f"{name} has the parsers {', '.join(benchmark.parsers)}; got --parser {options.parser}")
     folder = Path(options.out) if options.out else _beside(options.model)
-    lever = Path(options.lever).stem if options.lever else None
-    stem = "-".join(filter(None, (name, lever, None if options.view == "full" else options.view, f"limit{options.limit}" if options.limit else None)))
+    stem = stem_of(name, options)
     answers = folder / f"{stem}.items.jsonl"
     if options.overwrite:
         answers.unlink(missing_ok=True)
@@ -117,6 +116,12 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     result = Result.of(name, benchmark.aggregate(rows), options.parser, settings, model.lever, config, time.monotonic() - started)
     result.save(folder / f"{read}.json")
     return result
+
+
+def stem_of(name: str, options: Options) -> str:
+    """What the files of a result are called, but for a parser that is not the official one."""
+    lever = Path(options.lever).stem if options.lever else None
+    return "-".join(filter(None, (name, lever, None if options.view == "full" else options.view, f"limit{options.limit}" if options.limit else None)))
 
 
 def _names(given: Sequence[str]) -> list[tuple[str, View | None]]:

@@ -1,9 +1,11 @@
 """A VLM as an answerer: questions about one picture share one copy of it wherever the mask lets them."""
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import isabstract
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -11,14 +13,18 @@ import yaml
 import mm
 from eval.frame.benchmark import Item, Row
 from eval.frame.runner import Answer
-from mm.models import VLM, Branches, Processor
+from mm.keep import Keep
+from mm.masks import Mask
+from mm.models import VLM, Branches, Layout, Processor
 from mm.models import Row as Encoded
 from mm.models.layout import LEAD, PLACEHOLDER
 from mm.parts import build
-from mm.positions import Restart, Sequential
+from mm.positions import Positions
+from mm.reweight import Rule
 from mm.sample import BadSample, Media, Sample, Turn
 
 T = TypeVar("T")
+LEVERS: dict[str, type] = {"mask": Mask, "positions": Positions, "reweight": Rule, "keep": Keep, "layout": Layout}
 BLOCKS, BLOCK = 64, 2**16  # of a weights file that make its fingerprint
 
 
@@ -60,7 +66,8 @@ class Model:
 
     def _force(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], limit: int) -> Forced:
         """Every candidate read as the answer. limit: an answer of more tokens is not what decoding would give."""
-        shared = self._shares_pictures()
+        positions = self._in_branches()
+        shared = positions is not None
         processor = Processor(self.vlm.language.tokenizer, self.vlm.geometry, Branches() if shared else self.vlm.layout, self.vlm.max_length)
         groups: dict[str, list[Asked]] = {}
         for item in items:
@@ -70,7 +77,7 @@ class Model:
                 groups.setdefault(f"{item.picture} {lead}" if together else f"{item.id} {candidate}", []).append((item, candidate))
         rows = [row for group in groups.values() for row in _rows(processor, group, media[group[0][0].picture])]
         found: Forced = {item.id: {} for item in items}
-        with mm.steer(self.vlm, positions=Restart()) if shared else nullcontext():
+        with mm.steer(self.vlm, positions=positions):
             for part in _parts(rows, self.rows):
                 self._read(processor, part, limit, found)
         return found
@@ -93,16 +100,26 @@ class Model:
             item, candidate = rows[b][0][turn]
             found[item.id][candidate] = (sum(logp for logp, _ in said), all(is_greedy for _, is_greedy in said) and len(said) <= limit)
 
-    def _shares_pictures(self) -> bool:
-        """Whether a question reads the picture alike with and without other questions behind it."""
-        apart = isinstance(self.vlm.layout, Branches) or self.vlm.mask.shares_image_prefix
-        return apart and type(self.vlm.positions) in (Sequential, Restart)
+    def _in_branches(self) -> Positions | None:
+        """The positions under which questions behind one picture are answered as each alone; None where there are no such positions, or a lever lets
+        questions know of each other.
+        """
+        vlm = self.vlm
+        apart = isinstance(vlm.layout, Branches) or vlm.mask.shares_image_prefix
+        return vlm.positions.in_branches() if apart and all(rule.shares_rows or rule.is_neutral for rule in vlm.reweight) else None
 
     @contextmanager
     def _steered(self) -> Iterator[None]:
         lever = self.lever or {}
-        with mm.steer(self.vlm, *(build(lever[name]) if name in lever else None for name in ("mask", "positions"))):
-            yield
+        mask, positions, keep, layout = (build(lever[name]) if lever.get(name) else None for name in ("mask", "positions", "keep", "layout"))
+        rules = [build(rule) for rule in lever["reweight"]] if "reweight" in lever else None
+        before = self.vlm.layout
+        with mm.steer(self.vlm, mask, positions, rules, keep):
+            try:
+                self.vlm.layout = layout or before
+                yield
+            finally:
+                self.vlm.layout = before
 
 
 def _rows(processor: Processor, group: Sequence[Asked], media: tuple[Media, ...]) -> list[tuple[Sequence[Asked], Encoded]]:
@@ -130,18 +147,42 @@ def _parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def read_lever(path: Path) -> Row:
-    """{"file", "mask", "positions"} of a YAML file, at its top level or under `model:` as in configs/lever. Raises ValueError for anything else."""
+    """{"file", and any of `LEVERS`} of a YAML file, at its top level or under `model:` as in configs/lever. ValueError for anything else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"cannot read the lever {path}: {error}") from error
     content = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not content or set(content) - {"mask", "positions"}:
-        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path} has {keys or 'nothing'}; a lever of an evaluation has `mask` and `positions`, each an import path with init_args")
-    for part in content.values():
-        build(part)  # an error here names the part; later it would come after the model was loaded
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} has {'nothing' if content == {} else type(content).__name__}; a lever of an evaluation has {', '.join(LEVERS)}, "
+                         "each an import path with init_args, and reweight a list of them")
+    for name, part in content.items():
+        _check_part(path, str(name), part)
     return {"file": path.name, **content}
+
+
+def _check_part(path: Path, name: str, part: Any) -> None:
+    """Builds it: an error here names the part; later it would come after the model was loaded."""
+    if name not in LEVERS:
+        near = get_close_matches(name, LEVERS, n=1)
+        raise ValueError(f"{path} has {name}" + (f"; did you mean {near[0]}?" if near else "") + f" A lever of an evaluation has {', '.join(LEVERS)}")
+    if name == "reweight" and not isinstance(part, list):
+        raise ValueError(f"{path}: reweight is a list of rules, and here it is a {type(part).__name__}; put a dash before the rule")
+    descriptions = part if isinstance(part, list) else [] if part is None else [part]
+    for description in descriptions:
+        try:
+            found = build(description)
+        except ValueError as error:
+            raise ValueError(f"{path}, {name}: {error}") from error
+        if not isinstance(found, LEVERS[name]):
+            raise ValueError(f"{path}, {name}: {type(found).__name__} is no {LEVERS[name].__name__}; "
+                             f"give one of {', '.join(sorted(_named(LEVERS[name])))}")
+
+
+def _named(kind: type) -> set[str]:
+    """Classes of mm of that kind."""
+    kinds: list[type] = kind.__subclasses__()
+    return {each.__name__ for each in kinds if not isabstract(each) and each.__module__.startswith("mm.")}.union(*map(_named, kinds))
 
 
 def fingerprint(directory: Path) -> str:

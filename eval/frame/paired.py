@@ -32,3 +32,13 @@ def aligned(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]
         odd = sorted({row["id"] for row in first} ^ set(other))[:3]
         raise ValueError(f"the runs answered different items ({len(first)} and {len(second)}; e.g. {', '.join(odd) or 'in another order'})")
     return [(row, other[row["id"]]) for row in first]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of tests, in their order (Holm 1979): whoever rejects at alpha errs anywhere with at most that probability."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.frame.result import write
+from eval.laboratory.files import LABORATORY
 from eval.report.page import page
 from eval.report.run import read_run
 
@@ -15,11 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="run directory, like runs/demo")
     parser.add_argument("--out", help="where the page goes; <run>/report.html by default")
     parser.add_argument("--places", type=int, default=8, help="N x N places to hide in turn for the maps of what decided, 0 for none (default: 8)")
+    parser.add_argument("--laboratory", help="findings of python -m eval.laboratory to show too; <run>/laboratory.json where it exists, by default")
     given = parser.parse_args(arguments)
     try:
         run = read_run(Path(given.run))
         out = Path(given.out) if given.out else run.folder / "report.html"
-        write(out, page(run, given.places))
+        beside = run.folder / LABORATORY
+        laboratory = Path(given.laboratory) if given.laboratory else beside if beside.is_file() else None
+        write(out, page(run, given.places, laboratory))
     except (ValueError, OSError) as error:
         print(f"eval.report: {error}", file=sys.stderr)
         return 2

@@ -6,19 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from eval.report import gallery, numbers, scores
+from eval.laboratory.files import read
+from eval.laboratory.section import section
+from eval.report import gallery, scores
 from eval.report.gallery import Card
 from eval.report.missing import Missing, command_of, evaluation, fit
 from eval.report.pointing import Pointing, pointing
 from eval.report.run import Filed, Run
+from eval.report.templates import style, template
 from eval.report.training import training
 from mm.models import VLM
 from mm.versions import revision, versions
 
-HERE = Path(__file__).parent
 KINDS = ("existence", "attribute", "number", "pair", "relation")
 ALARMS, CAPTIONS = 6, 4
 T = TypeVar("T")
@@ -35,20 +34,19 @@ class Pictures:
     missing: list[Missing]
 
 
-def page(run: Run, places: int = 8) -> str:
+def page(run: Run, places: int = 8, laboratory: Path | None = None) -> str:
     """The HTML of a run. Whatever the run lacks is named with the command that makes it.
 
-    places: N x N are hidden in turn for the maps of what decided an answer, 0 for no such maps.
+    places: N x N are hidden in turn for the maps of what decided an answer, 0 for no such maps. laboratory: file with the findings of one.
     """
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": numbers.percent, "plain": numbers.plain, "count": numbers.count, "markup": Markup}
     pope, chair, skills = (run.result(name) for name in ("pope", "chair", "skills"))
-    return environment.get_template("page.html.j2").render(
-        run=run, name=run.folder.resolve().name, style=Markup((HERE / "style.css").read_text(encoding="utf-8")), summary=scores.summary(run),
+    return template("page.html.j2").render(
+        run=run, name=run.folder.resolve().name, style=style(), summary=scores.summary(run),
         pictures=pictures(run, pope, chair, skills, places), pope=pope, pope_table=pope and scores.pope_table(pope), views=scores.view_bars(run),
         chair=chair, chair_table=chair and scores.chair_table(chair), skills=skills, skill_bars=skills and scores.skill_bars(skills),
-        levers=scores.lever_table(run), training=training(run.metrics), missing=missing(run), commands=commands(run),
-        versions=made_with(run), revisions=revisions(run), settings=settings(run), written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
+        levers=scores.lever_table(run), laboratory=section(read(laboratory)) if laboratory else None, training=training(run.metrics),
+        missing=missing(run), commands=commands(run), versions=made_with(run), revisions=revisions(run), settings=settings(run),
+        written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
 
 
 def pictures(run: Run, pope: Filed | None, chair: Filed | None, skills: Filed | None, places: int) -> Pictures:
