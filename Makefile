@@ -35,6 +35,7 @@ format: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python -m bench.train
+	$(BIN)/python -m bench.products
 	$(BIN)/python -m bench.attention
 
 clean:
