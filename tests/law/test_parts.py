@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mm.masks import Causal, ImageBlock, Mask
+from mm.masks import Causal, ImageBlock, Mask, ModalityMutual, Power, SinkWindow
 from mm.parts import build, describe
+from mm.positions import Concentric
 from mm.streams import MLP
 from mm.vision import ConvViT, PadToSquare, Timm
 
@@ -32,7 +33,8 @@ class Nested:
 
 
 @pytest.mark.parametrize("part", [
-    Causal(), MLP(4, 6, depth=3), ConvViT(16, 16, 1, 2, resize=PadToSquare((1, 2, 3))), Causal() & (ImageBlock() | Causal())],
+    Causal(), MLP(4, 6, depth=3), ConvViT(16, 16, 1, 2, resize=PadToSquare((1, 2, 3))), Causal() & (ImageBlock() | Causal()), Concentric(),
+    SinkWindow(1, 3) | (Power(4, 1, 2) & ModalityMutual("all_turns"))],
     ids=lambda part: type(part).__name__)
 def test_building_a_description_gives_the_part_again(part: object) -> None:
     said = describe(part)
@@ -51,6 +53,8 @@ def test_lists_and_dictionaries_of_parts_are_described_within() -> None:
 
 def test_a_bare_path_means_default_arguments() -> None:
     assert isinstance(build("mm.masks.Causal"), Causal)
+    both = build({"class_path": "mm.masks.Either", "init_args": {"first": "mm.masks.Causal", "second": "mm.masks.ImageBlock"}})
+    assert isinstance(both.first, Causal)
 
 
 def test_what_fetched_weights_is_rebuilt_without_fetching() -> None:
@@ -75,11 +79,12 @@ def test_a_part_that_breaks_the_convention_is_told_so(part: object, message: str
 @pytest.mark.parametrize(("said", "message"), [
     ("os.system", "os.system is outside mm., and is not imported unasked|os.system is outside mm\\."),
     ({"class_path": "mmm.evil.Mask"}, "is outside"),
-    ("mm.masks.Casual", "there is no mm.masks.Casual"),
-    ("mm.nowhere.Mask", "there is no mm.nowhere.Mask"),
+    ("mm.masks.Casual", r"there is no mm.masks.Casual; did you mean mm.masks.Causal\?"),
+    ("mm.reweigt.Var", r"there is no mm.reweigt.Var; did you mean mm.reweight.VAR\?"),
+    ("mm.nowhere.Mask", r"there is no mm.nowhere.Mask \("),
     ("Causal", "described by an import path"),
     ({"init_args": {}}, "class_path=None"),
-    ({"class_path": "mm.streams.MLP", "init_args": {"width": 3}}, r"mm.streams.MLP does not take these arguments.*it takes \(in_width"),
+    ({"class_path": "mm.streams.MLP", "init_args": {"width": 3}}, r"streams.MLP does not take these.*did you mean in_width\? It takes \(in_width"),
 ])
 def test_what_cannot_be_built_is_refused_with_a_reason(said: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
