@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mm.attention.plan import Plan, active_plan
 from mm.attention.reading import Reading
 from mm.attention.session import HOME, session_for
+from mm.language.arguments import by_name, cache_among
 from mm.tokens import TokenMap
 
 READING = "mm_reading"  # the keyword argument that travels through the layers
@@ -54,14 +55,15 @@ def enter_decoder(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
     plan = active_plan() if levers is None or levers.plan is None else levers.plan
     if kwargs.get(READING) is not None or plan is None:
         return None
+    kwargs = by_name(decoder, args, kwargs)
     if kwargs.get("output_attentions"):
         raise ValueError("output_attentions asks for weights, rows by keys, which mm's attention never makes, so there would be none; "
                          "watch the rows you want with a mm.attention.Recorder (mm.steer(..., recorder=...))")
-    embeds, ids = kwargs.get("inputs_embeds"), kwargs.get("input_ids", args[0] if args else None)
+    embeds, ids = kwargs.get("inputs_embeds"), kwargs.get("input_ids")
     read = embeds if embeds is not None else ids
     assert read is not None, "a decoder reads ids or embeddings"
     batch, count = read.shape[:2]
-    cache, given = kwargs.get("past_key_values"), kwargs.get("attention_mask")
+    cache, given = cache_among(kwargs), kwargs.get("attention_mask")
     start = 0 if cache is None else int(cache.get_seq_length())
     prompt, chunk = plan.tokens, None
     if levers is not None:
@@ -81,12 +83,12 @@ def enter_decoder(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
         # A mask with four dimensions is handed on as it is; this one takes no memory, and the attention function asks the reading instead.
         kwargs["attention_mask"] = torch.ones((), dtype=torch.bool, device=read.device).expand(batch, 1, count, start + count)
     kwargs[READING] = reading
-    return args, kwargs
+    return (), kwargs
 
 
 def leave_decoder(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
     """Forward hook of a text decoder: a cache that it made itself gets the session, too."""
-    cache, reading = getattr(output, "past_key_values", None), kwargs.get(READING)
+    cache, reading = cache_among(output) if isinstance(output, dict) else None, kwargs.get(READING)
     if cache is not None and reading is not None:
         setattr(cache, HOME, reading.session)
 
@@ -103,7 +105,7 @@ def keeps_keys(decoder: nn.Module, kwargs: dict[str, Any]) -> bool:
     if decoder.training and any(getattr(module, "gradient_checkpointing", False) for module in decoder.modules()):
         return False
     wanted = kwargs.get("use_cache")
-    return kwargs.get("past_key_values") is not None or bool(getattr(decoder.config, "use_cache", True) if wanted is None else wanted)
+    return cache_among(kwargs) is not None or bool(getattr(decoder.config, "use_cache", True) if wanted is None else wanted)
 
 
 def real_tokens(given: Any, batch: int, start: int, count: int, device: torch.device) -> Tensor:

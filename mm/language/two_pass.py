@@ -14,6 +14,7 @@ from mm.attention import Plan, repeat_heads
 from mm.attention.reading import Reading
 from mm.attention.session import HOME, Session
 from mm.language.anatomy import text_decoder
+from mm.language.arguments import CACHE
 from mm.language.seam import arguments, check_layers
 from mm.masks import Composite
 from mm.tokens import Kind, Role, TokenMap
@@ -51,8 +52,8 @@ def two_pass(model: PreTrainedModel, embeds: Tensor, tokens: TokenMap, position_
     for piece, reading in ((slice(0, count), SelfOnly(session, 0, count)), (slice(count, length), Reading(session, count, length - count))):
         if piece.stop > piece.start:
             part = embeds.gather(1, order[:, piece, None].expand(-1, -1, embeds.shape[-1]))
-            pieces.append(decoder(inputs_embeds=part, position_ids=places[:, piece], past_key_values=cache, use_cache=True,
-                                  **arguments(reading)).last_hidden_state)
+            pieces.append(decoder(inputs_embeds=part, position_ids=places[:, piece], use_cache=True,
+                                  **{CACHE: cache}, **arguments(reading)).last_hidden_state)
     setattr(cache, HOME, session)
     hidden = torch.cat(pieces, 1)
     back = torch.zeros_like(embeds, dtype=hidden.dtype)

@@ -13,6 +13,7 @@ from mm.attention import Plan, Recorder
 from mm.keep import Keep
 from mm.language import seam
 from mm.language.anatomy import decoder_layers, key_shape, text_decoder, uses_multimodal_rotary
+from mm.language.arguments import by_name, cache_among
 from mm.language.door import LEVERS, Levers, levers_of, over, real_tokens
 from mm.masks import Mask
 from mm.models.families import token_map
@@ -195,7 +196,8 @@ def enter_model(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str,
     if levers is None or levers.plan is None:
         return
     levers.chunk = None
-    ids, embeds, cache = kwargs.get("input_ids", args[0] if args else None), kwargs.get("inputs_embeds"), kwargs.get("past_key_values")
+    kwargs = by_name(model, args, kwargs)
+    ids, embeds, cache = kwargs.get("input_ids"), kwargs.get("inputs_embeds"), cache_among(kwargs)
     read = ids if ids is not None else embeds
     if levers.plan.tokens is not None or levers.prompt is not None or read is None:
         return
