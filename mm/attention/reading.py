@@ -89,14 +89,14 @@ class Reading:
         """bool [B, 1, 1, K] of a decoded token. Rows of the next `AHEAD` tokens are worked out at once."""
         session, rule = self.session, self.session.plan.mask
         assert rule is not None
-        first = session.tokens.shape[1] - AHEAD
-        offset = self.start - first
-        if window not in session.ahead:
-            whole = slice(first, first + AHEAD)
-            rows = Visibility(rule, session.tokens, whole, slice(0, first + AHEAD), window).dense()[:, 0]
+        known = session.base.shape[1]
+        first = known + (self.start - known) // AHEAD * AHEAD
+        offset, place = self.start - first, (first, window)
+        if place not in session.ahead:
+            rows = Visibility(rule, session.tokens, slice(first, first + AHEAD), slice(0, first + AHEAD), window).dense()[:, 0]
             past = torch.arange(first + AHEAD, device=rows.device) <= torch.arange(first, first + AHEAD, device=rows.device)[:, None]
-            session.ahead[window] = rows, (rows | ~past).all(-1).all(0).tolist()
-        rows, open_ = session.ahead[window]
+            session.ahead[place] = rows, (rows | ~past).all(-1).all(0).tolist()
+        rows, open_ = session.ahead[place]
         if open_[offset]:
             return None
         row = rows[:, None, offset:offset + 1, keys]

@@ -29,16 +29,22 @@ class Kept:
     changed: Tensor
     keys: Tensor
 
+    def until(self, stop: int) -> "Kept":
+        """Those of the tokens before `stop`."""
+        count = max(min(self.where.stop, stop) - self.where.start, 0)
+        return Kept(slice(self.where.start, self.where.start + count), self.changed[:, :count], self.keys[:, :, :count])
+
 
 class Session:
     """base: map of the tokens read so far, or of the whole prompt, where that is known. tokens: the same as `plan.positions` places it, extended by
     decoded tokens. groups: what each rule found in each layer, [B, P] or [B, H, P]; looked: how many tokens it has looked at; acting: whether that
     leaves it anything to do. `WATCHED` stands for the recorder's grouping. memos: of each layer, for decoding steps. rewritten: keys that a rule has
-    rewritten in a layer, by the first token of the pass that read them.
+    rewritten in a layer, by the first token of the pass that read them. prompt: the map that `base` was taken from, where one was given.
     """
 
-    def __init__(self, plan: Plan, base: TokenMap) -> None:
+    def __init__(self, plan: Plan, base: TokenMap, prompt: TokenMap | None = None) -> None:
         self.plan = plan
+        self.prompt = prompt
         self.rules = plan.rules or ()
         self.base = base
         self.groups: dict[tuple[int, int], Tensor] = {}
@@ -49,7 +55,7 @@ class Session:
         self.touched: dict[int, tuple[Tensor, bool]] = {}
         self.rewritten: dict[tuple[int, int], dict[int, Kept]] = {}
         self.spans: dict[int, Sequence[Span]] = {}
-        self.ahead: dict[int | None, tuple[Tensor, list[bool]]] = {}
+        self.ahead: dict[tuple[int, int | None], tuple[Tensor, list[bool]]] = {}
         # Where a mask is causal and rows are single documents, the model's own padding mask is the lever's.
         self.is_plain = plan.mask is None or (plan.mask.is_causal and bool(((base.document <= 0) & (base.branch == 0)).all()))
         self.is_padded = plan.mask is not None and not bool(base.is_real.all())
@@ -69,18 +75,20 @@ class Session:
             self.ahead.clear()
         return self.tokens
 
-    def continued(self, chunk: TokenMap, start: int) -> "Session":
+    def continued(self, chunk: TokenMap, start: int, prompt: TokenMap | None = None) -> "Session":
         """The session that goes on with `chunk` behind the first `start` tokens, decoded ones included: another turn, or another piece of the prompt.
 
-        ValueError where a token that has been read would see one of the chunk.
+        What stood behind them, where a cache was cut back, is forgotten. ValueError where a token that has been read would see one of the chunk.
         """
         decoded = max(start - self.base.shape[1], 0)
         known = (self.base.extend(decoded) if decoded else self.base)[:, :start]
-        after = Session(self.plan, joined(known, chunk))
-        after.acting = dict(self.acting)
-        after.groups, after.looked = {place: found[..., :start] for place, found in self.groups.items()}, dict(self.looked)
-        after.rewritten = {place: dict(passes) for place, passes in self.rewritten.items()}
-        if self.plan.mask is not None and not after.is_plain:
+        after = Session(self.plan, joined(known, chunk) if chunk.shape[1] else known, prompt)
+        after.groups = {place: found[..., :start] for place, found in self.groups.items()}
+        after.acting = {place: place[0] == WATCHED or self.rules[place[0]].acts_on(found) for place, found in after.groups.items()}
+        after.looked = {place: min(looked, start) for place, looked in self.looked.items()}
+        after.rewritten = {place: {begun: kept.until(start) for begun, kept in passes.items() if begun < start}
+                           for place, passes in self.rewritten.items()}
+        if self.plan.mask is not None and not after.is_plain and chunk.shape[1]:
             stop = after.base.shape[1]
             late = Visibility(self.plan.mask, after.tokens, slice(0, start), slice(start, stop))
             if bool(late.blocks().may.any()) and bool(late.dense().any()):
@@ -134,20 +142,20 @@ def session_for(plan: Plan, cache: Any, start: int, count: int, batch: int, prom
     if start == 0:
         first = prompt if prompt is not None else chunk
         assert first is not None, "a prompt comes with its map"
-        session = Session(plan, repeated(first, batch))
+        session = Session(plan, repeated(first, batch), prompt)
     elif session is None:
         if plan.tokens is None:
             raise ValueError(f"the cache holds {start} tokens that were read without these levers, so what they are is not known; "
                              "read the prompt under mm.steer too, or give its map (tokens=...)")
-        session = Session(plan, repeated(plan.tokens, batch))
+        session = Session(plan, repeated(plan.tokens, batch), plan.tokens)
     elif session.plan != plan:
-        session = Session(plan, session.base)
+        session = Session(plan, session.base, session.prompt)
     if session.base.shape[0] != batch:
         raise ValueError(f"the active plan describes {session.base.shape[0]} rows and the model reads {batch}; activate a plan made for this batch")
-    if start > 0 and session.base.shape[1] <= start:
-        further = prompt[:, start:start + count] if prompt is not None else chunk
-        if further is not None and further.shape[1]:
-            session = session.continued(repeated(further, batch), start)
+    if start > 0 and prompt is not None and session.prompt is not prompt:  # of another call, whose cache is used again
+        session = session.continued(repeated(prompt[:, start:], batch), start, prompt)
+    elif start > 0 and prompt is None and (chunk is not None or start < session.base.shape[1]):
+        session = session.continued(session.base[:, :0] if chunk is None else repeated(chunk, batch), start)
     if cache is not None:
         setattr(cache, HOME, session)
     session.reach(start + count)
