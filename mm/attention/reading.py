@@ -18,14 +18,13 @@ class Reading:
     """`count` tokens behind `start` cached ones, of rows that `session` knows. It travels through the layers as a keyword argument; the attention
     function of each layer calls `attend`.
 
-    is_given: the model's own mask knows the padding. is_kept: a cache keeps what is read, for passes that follow. has_mask: the plan says who sees
-    whom, in place of the model.
+    is_left: a causal lever may be left to the model's own mask, which is causal and knows the padding. is_kept: a cache keeps what is read, for
+    passes that follow. has_mask: the plan says who sees whom, in place of the model.
     """
 
-    def __init__(self, session: Session, start: int, count: int, is_given: bool = True, is_kept: bool = True) -> None:
+    def __init__(self, session: Session, start: int, count: int, is_left: bool = True, is_kept: bool = True) -> None:
         self.session, self.start, self.stop, self.is_kept = session, start, start + count, is_kept
-        self.has_mask = not session.is_plain or (session.is_padded and not is_given)
-        self.layers: set[int] = set()  # that have asked
+        self.has_mask = not session.is_plain or (session.plan.mask is not None and not is_left)
         self.masks: dict[tuple[int, int | None], Tensor | Visibility | None] = {}
         self.maps: dict[tuple[int, int], TokenMap] = {}
         self.idle: dict[tuple[int, bool], bool] = {}
@@ -38,7 +37,6 @@ class Reading:
 
         given: the model's own mask, for a plan that has none. window: of a sliding layer.
         """
-        self.layers.add(layer)
         keys = self.keys(k.shape[2])
         if (room := keys.stop - keys.start) < k.shape[2] and (given is None or self.has_mask or self.rules(layer)):
             # A static cache: what follows is not written yet.

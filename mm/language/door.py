@@ -72,7 +72,8 @@ def enter_decoder(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
     if chunk is None and prompt is None and (start == 0 or count > 1):
         chunk = TokenMap.text(real_tokens(given, batch, start, count, read.device))
     session = session_for(plan, cache, start, count, batch, prompt, chunk)
-    reading = Reading(session, start, count, given is not None, keeps_keys(decoder, kwargs))
+    is_left = own_mask_is_causal(decoder.config, given, start) and (given is not None or not session.is_padded)
+    reading = Reading(session, start, count, is_left, keeps_keys(decoder, kwargs))
     if levers is not None and torch.is_grad_enabled():
         levers.pending.add(reading)
     if plan.positions is not None:
@@ -98,6 +99,18 @@ def enter_layer(index: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dic
     reading: Reading | None = kwargs.get(READING)
     if reading is not None and reading.wants_hidden(index):
         reading.see(index, args[0] if args else kwargs["hidden_states"])
+
+
+def own_mask_is_causal(config: Any, given: Any, start: int) -> bool:
+    """Whether the model, left to itself, hides from each token what comes later. given: its attention mask, prepared or not."""
+    if getattr(config, "use_bidirectional_attention", False) or getattr(config, "is_causal", True) is False:
+        return False
+    for mask in given.values() if isinstance(given, dict) else (given,):
+        if isinstance(mask, Tensor) and mask.dim() == 4:
+            last = min(start, mask.shape[3] - mask.shape[2])  # of the keys that the first query sees; a sliding cache has dropped some
+            if bool((mask if mask.dtype == torch.bool else mask == 0).triu(last + 1).any()):
+                return False
+    return True
 
 
 def keeps_keys(decoder: nn.Module, kwargs: dict[str, Any]) -> bool:
