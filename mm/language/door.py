@@ -25,11 +25,13 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Levers:
     """What lies on a steered decoder: the plans that are installed, innermost last, and what is known of the call that runs.
 
-    before: the attention implementation to go back to. prompt: map of all prompts that `generate` was called with, None outside of it. chunk: map
-    of what a single forward call of the whole model reads. pending: readings of forward passes that a backward pass may still recompute.
+    before: the attention implementation to go back to. sees: the model reads pictures. prompt: map of all prompts that `generate` was called with,
+    None outside of it. chunk: map of what a single forward call of the whole model reads. pending: readings of forward passes that a backward pass
+    may still recompute.
     """
 
     before: str
+    sees: bool = False
     plans: list[Plan] = field(default_factory=list)
     prompt: TokenMap | None = None
     chunk: TokenMap | None = None
@@ -70,6 +72,9 @@ def enter_decoder(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
         prompt = prompt if prompt is not None else levers.prompt
         chunk, levers.chunk = levers.chunk, None
     if chunk is None and prompt is None and (start == 0 or count > 1):
+        if levers is not None and levers.sees:
+            raise ValueError(f"{type(decoder).__name__} reads tokens of a vision-language model, and which of them are pictures only the whole model "
+                             "knows; call the whole model, or give the map (tokens=...)")
         chunk = TokenMap.text(real_tokens(given, batch, start, count, read.device))
     session = session_for(plan, cache, start, count, batch, prompt, chunk)
     is_left = own_mask_is_causal(decoder.config, given, start) and (given is not None or not session.is_padded)

@@ -128,7 +128,7 @@ class SteeredModel(Steering[Model]):
         levers = levers_of(decoder)
         check(model, plan if levers is None or levers.plan is None else over(levers.plan, plan))
         if levers is None:
-            levers = Levers(seam.install(model))
+            levers = Levers(seam.install(model), sees=model.config.get_text_config() is not model.config)
             setattr(decoder, LEVERS, levers)
             model.register_forward_pre_hook(enter_model, with_kwargs=True)
             if model.can_generate():

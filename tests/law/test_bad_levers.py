@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 import mm
 from eval.__main__ import main
 from mm.language.anatomy import text_decoder
-from mm.masks import BlindTokenError, Causal, ImageBlock, Mask, PositionCausal
+from mm.masks import BlindTokenError, Causal, ImageBlock, Mask, ModalityMutual, PositionCausal
 from mm.models import token_map
 from mm.positions import Concentric
 from mm.reweight import ACT, CMAI, DARA, PAI, PAINT, VAR, Reweight, Rule, ZeroTuning
@@ -265,3 +265,10 @@ def test_unknown_names_and_values_in_a_lever_file_are_one_line(text: str, said: 
     printed = capsys.readouterr().err.strip()
     assert said in printed
     assert "\n" not in printed
+
+
+def test_a_part_of_a_vision_language_model_is_not_taken_for_a_text_model() -> None:
+    toy = FAMILIES["llava"]
+    model, inputs = toy.model(), toy.inputs(["sIqq"])
+    with torch.no_grad(), mm.steer(model, mask=ModalityMutual()), pytest.raises(ValueError, match="call the whole model"):
+        model.model(**inputs)
