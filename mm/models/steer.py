@@ -154,8 +154,8 @@ def release(model: PreTrainedModel) -> None:
     if levers is None or levers.plans:
         return
     recomputes = any(getattr(module, "gradient_checkpointing", False) for module in decoder.modules())
-    if recomputes and levers.pending:
-        for reading in levers.pending:
+    if recomputes and (pending := list(levers.pending)):  # of those that are gone the set may not know yet
+        for reading in pending:
             weakref.finalize(reading, release_later, weakref.ref(model))
         return
     delattr(decoder, LEVERS)
