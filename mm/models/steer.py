@@ -1,5 +1,6 @@
 """`mm.steer`: pull levers on a model for a while, or until they are let go; it leaves no trace."""
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -65,17 +66,19 @@ def steer(model: Model, mask: Mask | None = None, positions: Positions | None = 
     raise TypeError(f"cannot steer a {type(model).__name__}; give a mm.VLM, or a causal language or vision-language model of transformers")
 
 
-class Steering(AbstractContextManager[Model], Generic[Model]):
+class Steering(AbstractContextManager[Model], ABC, Generic[Model]):
     """Levers on a model, from `install` to `uninstall`, or within a `with` block."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
 
+    @abstractmethod
     def install(self) -> Model:
-        raise NotImplementedError
+        """Pulls the levers. Raises where one cannot hold, and nothing has changed then."""
 
+    @abstractmethod
     def uninstall(self) -> None:
-        raise NotImplementedError
+        """Lets go of them."""
 
     def __enter__(self) -> Model:
         return self.install()
