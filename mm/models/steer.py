@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers import __version__ as version
 
 from mm.attention import Plan, Recorder
 from mm.keep import Keep
@@ -24,6 +25,7 @@ from mm.tokens import TokenMap
 
 Model = TypeVar("Model", bound=nn.Module)
 Held = tuple[Mask, Positions, Sequence[Rule], Keep]
+PICTURES = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")  # arguments that bring a model its pictures; the last, encoded beforehand
 
 
 @runtime_checkable
@@ -202,13 +204,24 @@ def enter_model(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str,
     kwargs = by_name(model, args, kwargs)
     ids, embeds, cache = kwargs.get("input_ids"), kwargs.get("inputs_embeds"), cache_among(kwargs)
     read = ids if ids is not None else embeds
-    if levers.plan.tokens is not None or levers.prompt is not None or read is None:
+    if levers.plan.tokens is not None or read is None:
         return
     (batch, count), start = read.shape[:2], 0 if cache is None else int(cache.get_seq_length())
+    if levers.prompt is not None:
+        if embeds is None and all(kwargs.get(name) is None for name in PICTURES):
+            no_pictures_in(levers.prompt[:, start:start + count], start)
+        return
     if start and count == 1 and kwargs.get("pixel_values") is None:
         return
     real = real_tokens(kwargs.get("attention_mask"), batch, start, count, read.device)
     levers.chunk = token_map(model, {**kwargs, "input_ids": ids, "attention_mask": real})
+
+
+def no_pictures_in(read: TokenMap, start: int) -> None:
+    """ValueError where `generate` hands the model a piece of the prompt without its pictures, as some releases do when they read it in chunks."""
+    if bool(read.is_vision.any()):
+        raise ValueError(f"tokens {start} to {start + read.shape[1] - 1} of the prompt hold pictures, and generate of transformers {version} gives "
+                         "the model none to read there; read the prompt in one piece (prefill_chunk_size=None)")
 
 
 class Generate:
