@@ -22,12 +22,10 @@ def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sa
         max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample,
         temperature=temperature if do_sample else None, top_k=0 if do_sample else None,
         eos_token_id=vlm.processor.stop_ids, pad_token_id=vlm.processor.pad_id)
-    position_ids = vlm.positions.assign(batch.tokens)
     plan = Plan(vlm.mask, batch.tokens, None, vlm.positions, tuple(vlm.reweight))
     with evaluating(vlm), activated(plan), torch.random.fork_rng(enabled=do_sample):
         if do_sample:
             torch.manual_seed(seed)
         ids = model.generate(  # type: ignore[operator]
-            inputs_embeds=vlm.embed(batch), attention_mask=batch.tokens.is_real.long(), position_ids=position_ids,
-            generation_config=settings)
+            inputs_embeds=vlm.embed(batch), attention_mask=batch.tokens.is_real.long(), generation_config=settings)
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]

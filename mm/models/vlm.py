@@ -74,8 +74,6 @@ class VLM(nn.Module):
     @property
     def geometry(self) -> Geometry:
         grid, size = self.vision.grid, self.vision.image_size
-        if isinstance(self.keep, All):
-            return Geometry(size, self.vision.resize, self.projector.num_tokens(grid), self.projector.out_grid(grid))
         kept, place = self.keep.num_tokens(grid), self.keep.out_grid(grid)
         inner = place or (1, kept)  # features without a place are a row
         return Geometry(size, self.vision.resize, self.projector.num_tokens(inner), self.projector.out_grid(inner) if place else None)
