@@ -60,7 +60,7 @@ class Watched:
     def head_mask(self, layer: int, heads: int) -> None:
         return None
 
-    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None, columns: Tensor | None) -> Tensor:
+    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
         return self.partition.watched_groups(tokens, layer, hidden, columns)
 
 

@@ -27,7 +27,7 @@ class Grouping(Protocol):
 
     def head_mask(self, layer: int, heads: int) -> Tensor | None: ...
 
-    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None, columns: Tensor | None) -> Tensor | None: ...
+    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None = None, columns: Tensor | None = None) -> Tensor | None: ...
 
 
 class ActiveRule(Protocol):
@@ -38,6 +38,17 @@ class ActiveRule(Protocol):
 
     @property
     def is_neutral(self) -> bool: ...
+
+
+class LayerRule(Grouping, ActiveRule, Protocol):
+    """What tells where a rule acts: in which layers, on which rows, and whether the groups that it found leave it anything to do. `mm.reweight.Rule`
+    provides it."""
+
+    def applies(self, layer: int) -> bool: ...
+
+    def rows(self, tokens: TokenMap) -> Tensor: ...
+
+    def acts_on(self, groups: Tensor) -> bool: ...
 
 
 class MovesMass(Protocol):

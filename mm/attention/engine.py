@@ -6,12 +6,22 @@ more channels of the head, for constant weights of groups so large that they wou
 scores.
 """
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from mm.attention.active import Active, bends_rows, biases_scores, checked_groups, chooses_keys, moves_mass, rewrites_keys, scales_scores, union_rows
+from mm.attention.active import (
+    Active,
+    LayerRule,
+    bends_rows,
+    biases_scores,
+    checked_groups,
+    chooses_keys,
+    moves_mass,
+    rewrites_keys,
+    scales_scores,
+    union_rows,
+)
 from mm.attention.call import Call
 from mm.attention.cells import Cells
 from mm.attention.channels import channelled
@@ -31,29 +41,6 @@ from mm.tokens import TokenMap
 # Numbers that rows written out touch, beyond which rules that move mass go on the fused kernel (`python -m bench.reweight`): below, starting more
 # kernels costs more than a few rows do.
 CROSSOVER = 2**18
-
-
-class LayerRule(Protocol):
-    """What `reweighted` asks of a rule to know where it acts; `mm.reweight.Rule` provides it."""
-
-    @property
-    def needs(self) -> frozenset[Literal["hidden", "columns"]]: ...
-
-    @property
-    def decoded_group(self) -> int: ...
-
-    @property
-    def is_neutral(self) -> bool: ...
-
-    def applies(self, layer: int) -> bool: ...
-
-    def rows(self, tokens: TokenMap) -> Tensor: ...
-
-    def head_mask(self, layer: int, heads: int) -> Tensor | None: ...
-
-    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None = None, columns: Tensor | None = None) -> Tensor | None: ...
-
-    def acts_on(self, groups: Tensor) -> bool: ...
 
 
 def reweighted(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[LayerRule], tokens: TokenMap, hidden: Tensor | None = None, layer: int = 2,

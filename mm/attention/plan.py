@@ -1,17 +1,18 @@
 """What is to be active while a model reads: levers, and the map of the prompt where the caller has one.
 
 A plan is delivered to attention as a `Reading` that travels through the layers as an argument of the forward call: a layer that is recomputed under
-gradient checkpointing runs after any context has gone. Only `generate`, which refuses arguments that it does not know, finds its plan in a context
-variable.
+gradient checkpointing runs after any context has gone. The plan itself lies on a steered model; for a model that is only on the seam, as `mm.VLM`'s
+decoder is while it generates, a context variable holds it.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
+from mm.attention.active import LayerRule
 from mm.attention.record import Recorder
 from mm.attention.rule import VisibleRule
 from mm.tokens import TokenMap
@@ -29,26 +30,6 @@ class PositionsLever(Protocol):
     def assign(self, tokens: TokenMap) -> Tensor: ...
 
 
-class RuleLever(Protocol):
-    """What a plan needs of a rule inside attention; `mm.reweight.Rule` provides it."""
-
-    needs: frozenset[Literal["hidden", "columns"]]
-    decoded_group: int
-
-    @property
-    def is_neutral(self) -> bool: ...
-
-    def applies(self, layer: int) -> bool: ...
-
-    def rows(self, tokens: TokenMap) -> Tensor: ...
-
-    def head_mask(self, layer: int, heads: int) -> Tensor | None: ...
-
-    def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None = None, columns: Tensor | None = None) -> Tensor | None: ...
-
-    def acts_on(self, groups: Tensor) -> bool: ...
-
-
 @dataclass(frozen=True)
 class Plan:
     """Levers, None where the model keeps its own.
@@ -61,7 +42,7 @@ class Plan:
     tokens: TokenMap | None = None
     recorder: Recorder | None = None
     positions: PositionsLever | None = None
-    rules: tuple[RuleLever, ...] | None = None
+    rules: tuple[LayerRule, ...] | None = None
 
 
 _active: ContextVar[Plan | None] = ContextVar("mm_plan", default=None)

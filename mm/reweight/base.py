@@ -21,6 +21,8 @@ class Rule:
     needs: what `groups` wants besides the token map: "hidden", the states that enter the layer, "columns", the keys' mean weights.
     decoded_group: the group of keys that follow the prompt.
     shares_rows: what it does to a question does not depend on other questions in the row, so that they may share a picture. A rule says so itself.
+
+    A rule object belongs to the model that it was last bound to: give models of other depths rules of their own.
     """
 
     needs: frozenset[Literal["hidden", "columns"]] = frozenset()
