@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 import mm
 from bench.machine import machine
 from mm.attention.session import HOME
+from mm.language.arguments import CACHE
 from mm.masks import Composite, ImageBlock, ModalityMutual, PositionCausal, SinkWindow
 from mm.positions import Concentric
 from mm.reweight import ACT, CMAI, DARA, PAI, VAR, ZeroTuning
@@ -63,7 +64,7 @@ def read(model: PreTrainedModel, ids: torch.Tensor) -> Any:
 
 def step(model: PreTrainedModel, cache: Any) -> float:
     start = time.process_time()
-    model(input_ids=torch.ones(1, 1, dtype=torch.long), past_key_values=cache)
+    model(input_ids=torch.ones(1, 1, dtype=torch.long), **{CACHE: cache})
     return time.process_time() - start
 
 

@@ -11,28 +11,36 @@ from torch import Tensor
 from mm.attention.active import Active
 from mm.attention.call import Call
 from mm.attention.cells import Cells
-from mm.attention.rows import shared_product, softmax
+from mm.attention.rows import shared_product, softmax, visible_sizes
 
+AHEAD = 64  # decoded tokens that tables reach ahead
 Memo = dict[str, Any]  # of one layer of one generation
 
 
 class PromptCells:
-    """The cells of the P prompt tokens.
+    """The cells of the prompt's tokens, and of those that follow.
 
-    members: [B, 1 or H, P, C], 1 where a key is in a cell; transposed: its last two swapped. sizes: [C, B, 1 or H, 1]. decoded: cell of later keys.
+    members: [B, 1 or H, N, C], 1 where a key is in a cell; transposed: its last two swapped. Both reach beyond the last key, and further when asked.
+    sizes: [C, B, 1 or H, 1], keys of the prompt's `length` in each cell. later: [C, 1, 1, 1], 1 for the cell of keys that follow.
     """
 
     def __init__(self, actives: Sequence[Active], precision: torch.dtype) -> None:
         self.actives = tuple(actives)
-        tables = [active.groups for active in actives if active.groups is not None]
-        self.length = max(table.shape[-1] for table in tables)
+        self.length = max(active.groups.shape[-1] for active in actives if active.groups is not None)
         self.cells = Cells(actives, self.length, self.length)
         self.members = self.cells.onehot(precision)
-        self.transposed = self.members.transpose(-1, -2).contiguous()
         self.sizes = self.members.sum(-2, keepdim=True).permute(3, 0, 1, 2)
-        self.decoded = 0
+        decoded = 0
         for rule, active in zip(self.cells.rules, actives, strict=True):
-            self.decoded = self.decoded * rule.group_count + active.rule.decoded_group
+            decoded = decoded * rule.group_count + active.rule.decoded_group
+        self.later = torch.zeros_like(self.members[0, 0, 0]).index_fill(0, torch.tensor(decoded, device=self.members.device), 1.0).view(-1, 1, 1, 1)
+        self.reach(self.length + 1)
+
+    def reach(self, length: int) -> None:
+        if (known := self.members.shape[2]) < length:
+            row = self.later.view(1, 1, 1, -1).expand(*self.members.shape[:2], length - known + AHEAD, -1)
+            self.members = torch.cat([self.members, row], 2)
+            self.transposed = self.members.transpose(-1, -2).contiguous()
 
     def serves(self, actives: Sequence[Active]) -> bool:
         """Whether they are cells of the same rules and groups."""
@@ -45,28 +53,23 @@ def decoded_row(call: Call, actives: Sequence[Active], memo: Memo) -> Tensor:
     prompt: PromptCells | None = memo.get("cells")
     if prompt is None or not prompt.serves(actives):
         prompt = memo["cells"] = PromptCells(actives, call.precision)
-    gone = call.tokens.shape[1] - call.keys  # keys that a sliding layer has let go
-    members, transposed = (prompt.members, prompt.transposed) if not gone else (prompt.members[:, :, gone:], prompt.transposed[..., gone:])
-    early = members.shape[2]
+    length = call.tokens.shape[1]
+    prompt.reach(length)
+    first = length - call.keys  # a sliding layer has let go of earlier ones
+    members, transposed = prompt.members[:, :, first:length], prompt.transposed[..., first:length]
     scores = shared_product(call.q.to(call.precision) * call.factor, call.k.to(call.precision).transpose(-1, -2))
     seen = call.visible(slice(0, 1), call.keys)
     weights = softmax(scores if seen is None else scores.masked_fill(~seen, -torch.inf), seen)
-    mass = for_heads(weights[..., :early], members).permute(3, 0, 1, 2)
-    mass[prompt.decoded] += weights[..., early:].sum(-1)
-    size = prompt.sizes.clone() if seen is None and not gone else counts(seen, members).contiguous()
-    size[prompt.decoded] += call.keys - early if seen is None else seen[..., early:].sum(-1)
+    mass = for_heads(weights, members).permute(3, 0, 1, 2)
+    if seen is None and not first:
+        size = torch.add(prompt.sizes, prompt.later, alpha=length - prompt.length)
+    else:
+        size = visible_sizes(seen, members)
     factors = prompt.cells.factors(mass, size, slice(0, 1), actives)
-    weights[..., :early] *= for_heads(factors.permute(1, 2, 3, 0), transposed)
-    weights[..., early:] *= factors[prompt.decoded].unsqueeze(-1)
+    weights *= for_heads(factors.permute(1, 2, 3, 0), transposed)
     return shared_product(weights, call.v.to(call.precision)).to(call.q.dtype)
 
 
 def for_heads(rows: Tensor, table: Tensor) -> Tensor:
     """rows [B, H, 1, x] @ table [B, 1 or H, x, y] → [B, H, 1, y]; a table that heads share is not repeated for them."""
     return (rows.transpose(1, 2) @ table).transpose(1, 2) if table.shape[1] == 1 else rows @ table
-
-
-def counts(seen: Tensor | None, members: Tensor) -> Tensor:
-    """Prompt keys of each cell that the row sees, [C, B, 1 or H, 1]."""
-    found = members.sum(-2, keepdim=True) if seen is None else seen[..., :members.shape[2]].to(members.dtype) @ members
-    return found.permute(3, 0, 1, 2)

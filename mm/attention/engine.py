@@ -100,6 +100,8 @@ def reweigh(q: Tensor, k: Tensor, v: Tensor, active: Sequence[Active], mask: Ten
     others = [one for one in acting if one not in choosers]
     if not others:
         return among_chosen(call, choosers[0])
+    if call.queries == 1 and not choosers and all(one.rows is None for one in others) and numbers_written_out(call, 1) <= CROSSOVER:
+        return whole_row(call, others)  # what follows would find the same, in more steps than a decoded token's row is worth
     touched = union_rows(others, call.queries)
     many = numbers_written_out(call, int(touched.sum())) > CROSSOVER
     if many and serves(call, acting):
@@ -123,6 +125,14 @@ def reweigh(q: Tensor, k: Tensor, v: Tensor, active: Sequence[Active], mask: Ten
     if bool(touched.all()):
         return torch.cat([part for _, part in parts], 2).to(q.dtype)
     return replaced(attend(q, k, v, mask, causal, scale).out if out is None else out, parts)
+
+
+def whole_row(call: Call, actives: list[Active]) -> Tensor:
+    """Output [B, H, 1, Dv] of a call with one query, which all of the rules touch in all samples."""
+    movers = [one for one in actives if moves_mass(one.rule)]
+    cells = Cells(movers, call.tokens.shape[1], call.keys) if movers else None
+    (_, out), = written_out(call, actives, cells, [slice(0, 1)])
+    return out.to(call.q.dtype)
 
 
 def moved(call: Call, actives: list[Active], cells: Cells, touched: Tensor) -> Tensor:

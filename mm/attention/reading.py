@@ -24,6 +24,8 @@ class Reading:
 
     def __init__(self, session: Session, start: int, count: int, is_left: bool = True, is_kept: bool = True) -> None:
         self.session, self.start, self.stop, self.is_kept = session, start, start + count, is_kept
+        self.reads_prompt = start < session.base.shape[1]
+        self.is_decoded = count == 1 and not self.reads_prompt
         self.has_mask = not session.is_plain or (session.plan.mask is not None and not is_left)
         self.masks: dict[tuple[int, int | None], Tensor | Visibility | None] = {}
         self.maps: dict[tuple[int, int], TokenMap] = {}
@@ -37,16 +39,17 @@ class Reading:
 
         given: the model's own mask, for a plan that has none. window: of a sliding layer.
         """
-        keys = self.keys(k.shape[2])
-        if (room := keys.stop - keys.start) < k.shape[2] and (given is None or self.has_mask or self.rules(layer)):
+        keys, rules = self.keys(k.shape[2]), self.rules(layer)
+        if (room := keys.stop - keys.start) < k.shape[2] and (given is None or self.has_mask or rules):
             # A static cache: what follows is not written yet.
             k, v, given = k[:, :, :room], v[:, :, :room], None if given is None else given[..., :room]
-        for index in self.rewriters(layer):
-            k = rewritten(self.session, index, layer, k, v, keys.start, self.start, self.is_kept)
+        for index in rules:
+            if rewrites_keys(self.session.rules[index]):
+                k = rewritten(self.session, index, layer, k, v, keys.start, self.start, self.is_kept)
         mask: Tensor | Visibility | None = given
         if self.has_mask:
             mask, causal = self.mask(keys, window), False
-        active = self.active(layer, q, k, mask, causal, scale)
+        active = self.active(layer, rules, q, k, mask, causal, scale)
         if self.recorder is not None:
             call = Call(q, k, v, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start)
             self.recorder.watch(layer, call, active, self.session.groups.get((WATCHED, layer)))
@@ -56,7 +59,7 @@ class Reading:
             raise ValueError(f"{active[0].rule!r} moves attention mass, which attention dropout ({dropout}) would move again; "
                              "set attention_dropout to 0")
         return reweigh(q, k, v, active, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start,
-                       self.session.memos.setdefault(layer, {}) if self._is_decoded else None)
+                       self.session.memos.setdefault(layer, {}) if self.is_decoded else None)
 
     @property
     def recorder(self) -> Recorder | None:
@@ -70,12 +73,8 @@ class Reading:
         """Who sees whom among the queries of this pass and `keys`; None where every query sees every key."""
         place = keys.start, window
         if place not in self.masks:
-            self.masks[place] = self._row(keys, window) if self._is_decoded else self._visibility(keys, window)
+            self.masks[place] = self._row(keys, window) if self.is_decoded else self._visibility(keys, window)
         return self.masks[place]
-
-    @property
-    def _is_decoded(self) -> bool:
-        return self.stop - self.start == 1 and self.start >= self.session.base.shape[1]
 
     def _visibility(self, keys: slice, window: int | None) -> Visibility | None:
         rule = self.session.plan.mask
@@ -111,10 +110,6 @@ class Reading:
         """Indices of the plan's rules that act in `layer`."""
         return [index for index, rule in enumerate(self.session.rules) if rule.applies(layer) and not self._is_idle(index)]
 
-    def rewriters(self, layer: int) -> list[int]:
-        """Those that rewrite keys before attention."""
-        return [index for index in self.rules(layer) if rewrites_keys(self.session.rules[index])]
-
     def _is_idle(self, index: int) -> bool:
         """Asked once a pass: a rule may have to look at its parameters. What learns is neutral only where no gradients are wanted."""
         place = index, torch.is_grad_enabled()
@@ -122,20 +117,19 @@ class Reading:
             self.idle[place] = self.session.rules[index].is_neutral
         return self.idle[place]
 
-    def active(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | Visibility | None, causal: bool, scale: float | None) -> list[Active]:
-        """The rules of `layer` with what they found in the prompt."""
+    def active(self, layer: int, rules: list[int], q: Tensor, k: Tensor, mask: Tensor | Visibility | None, causal: bool,
+               scale: float | None) -> list[Active]:
+        """Those of `rules`, which act in `layer`, that do so inside attention, with what they found in the prompt."""
         session = self.session
-        rules = [index for index in self.rules(layer) if not rewrites_keys(session.rules[index])]
-        if not rules and not self.finders(layer):
-            return []
-        self.see(layer, None, Call(q, k, q, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start))
-        return [Active(rule := session.rules[index], session.groups.get((index, layer)), self._rows(index), rule.head_mask(layer, q.shape[1]), layer)
-                for index in rules if session.acting.get((index, layer), True)]
+        if self.reads_prompt and self.finders(layer):
+            self.see(layer, None, Call(q, k, q, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start))
+        return [Active(rule, session.groups.get((index, layer)), self._rows(index), rule.head_mask(layer, q.shape[1]), layer)
+                for index in rules if not rewrites_keys(rule := session.rules[index]) and session.acting.get((index, layer), True)]
 
     def _rows(self, index: int) -> Tensor | None:
         """Which queries of this pass rule `index` may touch, bool [B, Q]; None where it may touch all decoded tokens, this one among them."""
         rows, all_decoded = self.session.rows_of(index)
-        return None if self._is_decoded and all_decoded else rows[:, self.start:self.stop]
+        return None if self.is_decoded and all_decoded else rows[:, self.start:self.stop]
 
     def finders(self, layer: int) -> dict[int, Grouping]:
         """What looks for groups in `layer`: its rules by their indices, and what the recorder watches."""
@@ -145,7 +139,7 @@ class Reading:
         return found
 
     def wants_hidden(self, layer: int) -> bool:
-        return any("hidden" in finder.needs for finder in self.finders(layer).values())
+        return self.reads_prompt and any("hidden" in finder.needs for finder in self.finders(layer).values())
 
     def see(self, layer: int, hidden: Tensor | None, call: Call | None = None) -> None:
         """Lets the rules of `layer` find their groups among the prompt tokens of this pass.
@@ -154,10 +148,10 @@ class Reading:
         A layer that is recomputed in the backward pass has been seen: what was found stays. Decoded tokens and answers are never looked at, so that a
         step of decoding and the same row of one long pass find the same.
         """
+        if not self.reads_prompt:
+            return
         session = self.session
         stop = min(self.stop, session.base.shape[1])
-        if self.start >= stop:
-            return
         tokens = self.tokens(slice(self.start, stop))
         for index, rule in self.finders(layer).items():
             place = index, layer

@@ -68,7 +68,7 @@ def one_window(call: Call, bends: list[Active], scales: list[Tensor], choice: Ch
     if cells is not None and onehot is not None:
         onehot = onehot[:, :, :stop]
         mass = (weights @ onehot).permute(3, 0, 1, 2)
-        factors = cells.factors(mass, visible_sizes(seen, onehot, stop == call.keys), rows)
+        factors = cells.factors(mass, visible_sizes(seen, onehot), rows)
         weights = weights * (factors.permute(1, 2, 3, 0) @ onehot.transpose(-1, -2))
     return shared_product(weights, v[:, :, :stop])
 
@@ -90,7 +90,7 @@ def softmax(scores: Tensor, seen: Tensor | None) -> Tensor:
     return scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
 
 
-def visible_sizes(seen: Tensor | None, onehot: Tensor, whole: bool) -> Tensor:
+def visible_sizes(seen: Tensor | None, onehot: Tensor) -> Tensor:
     """Keys of each cell that each row sees, [C, B, 1 or H, q or 1]."""
     counts = onehot.sum(-2, keepdim=True) if seen is None else seen.to(onehot.dtype) @ onehot
     return counts.permute(3, 0, 1, 2)
