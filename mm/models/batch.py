@@ -24,7 +24,7 @@ class Batch:
 
     ids: the samples. input_ids: [B, N]; visual tokens hold the padding id. labels: [B, N], -100 where unlabelled, not shifted.
     weights: [B, N], loss weight of each labelled token. tokens: what each position is. pixels: uint8 [F, 3, H, W], all frames in row order.
-    vision_at: [F * P] indices into the flattened [B * N] tokens where the frames' tokens go.
+    frames: [M], how many of them each image or clip has. vision_at: indices into the flattened [B * N] tokens where the media's tokens go.
     predict_at: [R] such indices of the tokens that predict a labelled one, which stands right behind each.
     """
 
@@ -34,6 +34,7 @@ class Batch:
     weights: Tensor
     tokens: TokenMap
     pixels: Tensor
+    frames: Tensor
     vision_at: Tensor
     predict_at: Tensor
 

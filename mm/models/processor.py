@@ -12,6 +12,7 @@ from mm.language.chat import Chat, UnstableTemplateError
 from mm.models.batch import UNLABELLED, Batch
 from mm.models.layout import Layout
 from mm.sample import PLACEHOLDERS, BadSample, Sample
+from mm.streams import Places
 from mm.tokens import Kind, Role, TokenMap
 from mm.vision.resize import Resize
 
@@ -23,18 +24,24 @@ PAD_COLUMN = np.array(list(PADDING.values()), dtype=np.int64)
 
 
 class Geometry(NamedTuple):
-    """What a picture becomes. image_size: (H, W) that the encoder takes; tokens: per frame, placed on `grid` (rows, cols) if it has one."""
+    """What media become. image_size: (H, W) that the encoder takes. places: where the tokens of a medium lie. grid: (rows, cols) of one frame's
+    tokens, None if they have none."""
 
     image_size: tuple[int, int]
     resize: Resize
-    tokens: int
+    places: Places
     grid: tuple[int, int] | None
+
+    @property
+    def tokens(self) -> int:
+        """Of an image."""
+        return self.places(1).shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """One sample, ready to be batched. input_ids, labels: int64 [N]; weights: float32 [N]; tables: int64 [10, N] in the order of `PADDING`;
-    pixels: uint8 [F, 3, H, W]."""
+    pixels: uint8 [F, 3, H, W]; frames: how many of them each medium has, int64 [M]."""
 
     id: str
     input_ids: np.ndarray
@@ -42,6 +49,7 @@ class Row:
     weights: np.ndarray
     tables: np.ndarray
     pixels: Tensor
+    frames: np.ndarray
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -59,9 +67,6 @@ class Processor:
         vocabulary = tokenizer.get_vocab()
         self.pad_id = int(tokenizer.pad_token_id)
         self.placeholders = {kind: vocabulary[token] for kind, token in PLACEHOLDERS.items()}
-        cols = geometry.grid[1] if geometry.grid else 1
-        place = np.arange(geometry.tokens)
-        self.place = np.stack([place // cols, place % cols]) if geometry.grid else np.full((2, geometry.tokens), -1)
 
     def encode(self, sample: Sample) -> Row:
         """A training row, its answers labelled. BadSample naming the sample for whatever does not fit."""
@@ -94,7 +99,8 @@ class Processor:
         except UnstableTemplateError as error:
             raise BadSample(sample.id, str(error)) from error
         is_media = np.logical_or.reduce([laid.ids == id for id in self.placeholders.values()])
-        counts = self._counts(sample, laid.ids, is_media)
+        places = [self.geometry.places(len(item.frames)) for item in sample.media]
+        counts = self._counts(sample, laid.ids, is_media, places)
         length = int(counts.sum())
         if length > self.max_length:
             raise BadSample(sample.id, f"its row has {length} tokens, {length - len(laid.ids) + len(sample.media)} of them visual, and the limit is "
@@ -112,14 +118,13 @@ class Processor:
         turns[:] = turn
         position[:] = np.arange(length)
         if sample.media:
-            frames = np.array([len(item.frames) for item in sample.media])
-            media[is_vision] = np.repeat(np.arange(len(frames)), frames * self.geometry.tokens)
-            frame[is_vision] = np.repeat(np.concatenate([np.arange(count) for count in frames]), self.geometry.tokens)
-            row[is_vision], col[is_vision] = np.tile(self.place, frames.sum())
+            media[is_vision] = np.repeat(np.arange(len(places)), [place.shape[1] for place in places])
+            frame[is_vision], row[is_vision], col[is_vision] = np.concatenate(places, axis=1)
+        frames = np.array([len(item.frames) for item in sample.media], dtype=np.int64)
         weight = np.array([each.weight for each in sample.turns] + [0.0], dtype=np.float32)[answer]
-        return Row(sample.id, np.where(is_vision, self.pad_id, ids), labels, weight, tables, self._pixels(sample))
+        return Row(sample.id, np.where(is_vision, self.pad_id, ids), labels, weight, tables, self._pixels(sample), frames)
 
-    def _counts(self, sample: Sample, ids: np.ndarray, is_media: np.ndarray) -> np.ndarray:
+    def _counts(self, sample: Sample, ids: np.ndarray, is_media: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
         """How many tokens each laid token becomes: 1, or as many as the picture or clip has. BadSample where placeholders and media differ."""
         kinds = [kind for token in ids[is_media].tolist() for kind, id in self.placeholders.items() if token == id]
         for kind in self.placeholders:
@@ -131,7 +136,7 @@ class Processor:
             given_kinds = ", ".join(item.kind for item in sample.media)
             raise BadSample(sample.id, f"its placeholders ask for {', '.join(kinds)} and its media are {given_kinds}; put both in the same order")
         counts = np.ones(len(ids), dtype=np.int64)
-        counts[is_media] = [len(item.frames) * self.geometry.tokens for item in sample.media]
+        counts[is_media] = [place.shape[1] for place in places]
         return counts
 
     def _check_labels(self, sample: Sample, labels: np.ndarray, branch: np.ndarray) -> None:
@@ -166,7 +171,7 @@ class Processor:
         described = [*map(torch.from_numpy, tables), torch.arange(length).expand(shape)]
         return Batch(
             tuple(row.id for row in rows), torch.from_numpy(ids), torch.from_numpy(labels), torch.from_numpy(weights),
-            TokenMap(*described), torch.cat([row.pixels for row in rows]),
+            TokenMap(*described), torch.cat([row.pixels for row in rows]), torch.from_numpy(np.concatenate([row.frames for row in rows])),
             vision_at=torch.from_numpy(np.flatnonzero(tables[0] == Kind.VISION)),
             predict_at=torch.from_numpy(np.flatnonzero(labels != UNLABELLED) - 1))
 
@@ -180,7 +185,8 @@ def pack(rows: Sequence[Row]) -> Row:
         documents = int(table[1].max()) + 1
     ids, labels, weights = (np.concatenate(parts) for parts in zip(*((row.input_ids, row.labels, row.weights) for row in rows), strict=True))
     pixels = torch.cat([row.pixels for row in rows])
-    return Row("+".join(row.id for row in rows), ids, labels, weights, np.concatenate(tables, axis=1), pixels)
+    frames = np.concatenate([row.frames for row in rows])
+    return Row("+".join(row.id for row in rows), ids, labels, weights, np.concatenate(tables, axis=1), pixels, frames)
 
 
 def _answers(answer: np.ndarray, turn: np.ndarray, branch: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from mm.models.processor import Geometry, Processor, Row
 from mm.positions import Positions, Sequential
 from mm.reweight import Rule
 from mm.sample import Sample
-from mm.streams import Projector
+from mm.streams import Placeless, Projector
 from mm.vision import VisionEncoder
 
 
@@ -76,7 +76,8 @@ class VLM(nn.Module):
         grid, size = self.vision.grid, self.vision.image_size
         kept, place = self.keep.num_tokens(grid), self.keep.out_grid(grid)
         inner = place or (1, kept)  # features without a place are a row
-        return Geometry(size, self.vision.resize, self.projector.num_tokens(inner), self.projector.out_grid(inner) if place else None)
+        places = self.projector.places(inner) if place else Placeless(self.projector.places(inner))
+        return Geometry(size, self.vision.resize, places, self.projector.out_grid(inner) if place else None)
 
     @property
     def device(self) -> torch.device:
@@ -93,17 +94,17 @@ class VLM(nn.Module):
         return self.language(self.embed(batch), self.mask, batch.tokens.at(position_ids), position_ids, self.reweight, rows)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Text embeddings with the frames' tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""
+        """Text embeddings with the media's tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""
         text = self.language.embed(batch.input_ids)
         if not len(batch.pixels):
             return text
         grid = self.vision.grid
         kept = self.keep(self.vision(batch.pixels), grid)
-        vision = self.projector(kept, self.keep.out_grid(grid) or (1, kept.shape[1]))
-        if vision.shape[0] * vision.shape[1] != len(batch.vision_at):
-            raise ValueError(f"{len(batch.pixels)} frames gave {vision.shape[0] * vision.shape[1]} tokens, and the batch that begins with sample "
-                             f"{batch.ids[0]!r} has room for {len(batch.vision_at)}; make its rows with this model's processor")
-        return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.flatten(0, 1).to(text.dtype)).view_as(text)
+        vision = self.projector.project(kept, self.keep.out_grid(grid) or (1, kept.shape[1]), batch.frames.tolist())
+        if len(vision) != len(batch.vision_at):
+            raise ValueError(f"{len(batch.pixels)} frames gave {len(vision)} tokens, and the batch that begins with sample {batch.ids[0]!r} has room "
+                             f"for {len(batch.vision_at)}; make its rows with this model's processor")
+        return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.to(text.dtype)).view_as(text)
 
     def generate(self, samples: Sequence[Row | Sample], max_new_tokens: int = 64, num_beams: int = 1, do_sample: bool = False,
                  temperature: float = 1.0, seed: int = 0) -> list[str]:

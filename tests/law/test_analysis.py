@@ -12,8 +12,7 @@ from mm.masks import ImageBlock
 from mm.models import VLM, Branches, Dialogue
 from mm.positions import Restart
 from mm.sample import Media, Sample, Turn
-from mm.streams import Projector
-from mm.streams.base import Grid
+from mm.streams import FrameProjector, Grid
 from mm.vision import ConvViT
 from tests.vlms import CONFIG, WORDS, about, picture, toy
 
@@ -101,14 +100,14 @@ def test_a_layer_that_is_not_there_is_named() -> None:
         looks(toy(), [about(1)], Direct([7]))
 
 
-class Pooled(Projector):
+class Pooled(FrameProjector):
     """One token a frame, which has no place."""
 
     def out_grid(self, grid: Grid) -> None:
         return None
 
-    def num_tokens(self, grid: Grid) -> int:
-        return 1
+    def num_tokens(self, grid: Grid, frames: int = 1) -> int:
+        return frames
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         return x.mean(1, keepdim=True).repeat(1, 1, 2)
