@@ -9,10 +9,16 @@ PLACEHOLDERS = {"image": "<image>", "clip": "<video>"}
 
 @dataclass(frozen=True, eq=False)
 class Media:
-    """An image (one frame) or a clip. frames: uint8 [T, H, W, 3], RGB, already upright."""
+    """An image (one frame) or a clip. frames: uint8 [T, H, W, 3], RGB, already upright. times: of each frame of a clip, in seconds after the first
+    frame of the whole; None where nobody knows. ValueError for another number of times than of frames."""
 
     frames: np.ndarray
     kind: Literal["image", "clip"] = "image"
+    times: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.times is not None and len(self.times) != len(self.frames):
+            raise ValueError(f"a {self.kind} of {len(self.frames)} frames comes with {len(self.times)} times; each frame has one")
 
 
 @dataclass(frozen=True)
