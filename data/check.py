@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data.llava import Conversations
+from data.sampling import Even
 from mm.sample import BadSample, Sample
 
 
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="read the first so many samples only")
     chosen = parser.parse_args(arguments)
     try:
-        data = Conversations(chosen.file, chosen.media, chosen.frames)
+        data = Conversations(chosen.file, chosen.media, Even(chosen.frames))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -21,12 +21,21 @@ class Misformed(ValueError):
     """A record that is JSON but not a conversation: says what was found, what was expected, what to do."""
 
 
+class File(NamedTuple):
+    """A picture or clip that a placeholder stands for. start, end: bounds in seconds of what is seen of a clip, None where it is open."""
+
+    place: str
+    name: str
+    start: float | None = None
+    end: float | None = None
+
+
 class Dialogue(NamedTuple):
-    """files: (placeholder, file name) in the order of the placeholders in the questions of the turns."""
+    """files: in the order of the placeholders in the questions of the turns."""
 
     system: str
     turns: tuple[Turn, ...]
-    files: tuple[tuple[str, str], ...]
+    files: tuple[File, ...]
 
 
 class Message(NamedTuple):
@@ -38,12 +47,19 @@ class Message(NamedTuple):
 def read(record: dict[str, Any]) -> Dialogue:
     """Raises Misformed."""
     files = {place: names(record, place) for place in KEYS}
-    messages = [message(number, entry, files) for number, entry in enumerate(entries(record), 1)]
+    parts: dict[str, list[File]] = {place: [] for place in KEYS}
+    messages = [message(number, entry, parts) for number, entry in enumerate(entries(record), 1)]
     system, turns = alternate(messages)
+    for place, found in parts.items():
+        if found and files[place]:
+            raise Misformed(f"{KEYS[place][0]} files are named under {KEYS[place][0]!r} and in the parts of messages, expected one of them, "
+                            "because their order is not known otherwise; move them")
+        files[place] += found
+    bound(record, files[VIDEO])
     turns = place_all({place: len(found) for place, found in files.items()}, turns)
     queues = {place: iter(found) for place, found in files.items()}
     order = [place for turn in turns for place in PLACE.findall(turn.question)]
-    return Dialogue(system or text_of(record.get("system") or "", "system"), turns, tuple((place, next(queues[place])) for place in order))
+    return Dialogue(system or text_of(record.get("system") or "", "system"), turns, tuple(next(queues[place]) for place in order))
 
 
 def text_of(value: Any, what: str) -> str:
@@ -52,14 +68,32 @@ def text_of(value: Any, what: str) -> str:
     return value
 
 
-def names(record: dict[str, Any], place: str) -> list[str]:
-    """File names of one kind that a record lists."""
+def names(record: dict[str, Any], place: str) -> list[File]:
+    """Files of one kind that a record lists."""
     found = [value for key in KEYS[place] if (value := record.get(key)) is not None]
     flat = [name for value in found for name in (value if isinstance(value, list) else [value])]
     for name in flat:
         if not text_of(name, f"a name under {KEYS[place][0]!r}"):
             raise Misformed(f"a name under {KEYS[place][0]!r} is empty, expected a file name")
-    return flat
+    return [File(place, name) for name in flat]
+
+
+def bound(record: dict[str, Any], clips: list[File]) -> None:
+    """Gives the only clip of a record the bounds that the record has, as MVBench's annotations do."""
+    if not clips or (record.get("start"), record.get("end")) == (None, None):
+        return
+    start, end = seconds(record, "start"), seconds(record, "end")
+    if len(clips) > 1 or (clips[0].start, clips[0].end) != (None, None):
+        raise Misformed(f"'start' and 'end' of a record bound its only clip, and it has {len(clips)}, or bounds of its own; put them into "
+                        "the parts of type 'video'")
+    clips[0] = clips[0]._replace(start=start, end=end)
+
+
+def seconds(entry: dict[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf):
+        raise Misformed(f"{key!r} is {value!r}, expected a number of seconds")
+    return value
 
 
 def entries(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -71,8 +105,8 @@ def entries(record: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def message(number: int, entry: dict[str, Any], files: dict[str, list[str]]) -> Message:
-    """One message in either form; names of files inside its parts are added to `files`."""
+def message(number: int, entry: dict[str, Any], files: dict[str, list[File]]) -> Message:
+    """One message in either form; files that its parts name are added to `files`."""
     keys = ("from", "value") if "from" in entry else ("role", "content")
     if any(key not in entry for key in keys):
         raise Misformed(f"message {number} has the keys {', '.join(map(repr, entry)) or 'none'}, expected 'from' and 'value' (or 'role', 'content')")
@@ -87,16 +121,25 @@ def message(number: int, entry: dict[str, Any], files: dict[str, list[str]]) -> 
     return Message(ROLES[speaker], text, entry)
 
 
-def part(number: int, piece: Any, files: dict[str, list[str]]) -> str:
-    """{"type": "text", "text": ...} or {"type": "image", "image": file} as text."""
+def part(number: int, piece: Any, files: dict[str, list[File]]) -> str:
+    """A typed part of a message as text. A file stands under the type's own name, or under `path` or `url`; a part without one is a placeholder for
+    the next of the record's list. Clips have `start` and `end`, or as Qwen's tools call them `video_start` and `video_end`."""
     kind = piece.get("type") if isinstance(piece, dict) else None
     if kind == "text":
         return text_of(piece.get("text"), f"a text part of message {number}")
-    for place, (key, _) in KEYS.items():
-        if kind == key:
-            files[place] += names({key: piece.get(key)}, place)
-            return place
-    raise Misformed(f"message {number} has a part of type {kind!r}, expected 'text', 'image' or 'video'")
+    if kind == "image_url":
+        address = piece.get(kind)
+        kind, piece = "image", {"url": address.get("url") if isinstance(address, dict) else address}
+    place = next((place for place, (key, _) in KEYS.items() if kind == key), None)
+    if place is None:
+        raise Misformed(f"message {number} has a part of type {kind!r}, expected 'text', 'image' or 'video'")
+    given = [value for key in (kind, "path", "url") if (value := piece.get(key)) is not None]
+    if len(given) > 1 or (given and not isinstance(given[0], str)):
+        raise Misformed(f"a part of type {kind!r} in message {number} names {str(given)[:60]}, expected one file name")
+    if given:
+        start, end = (seconds(piece, key) if key in piece else seconds(piece, f"video_{key}") for key in ("start", "end"))
+        files[place] += [file._replace(start=start, end=end) for file in names({KEYS[place][0]: given[0]}, place)]
+    return place
 
 
 def a(role: str) -> str:

@@ -6,7 +6,9 @@ A file is an array of such records or holds one in each line. `image` and `video
 and may both be there. The placeholders `<image>` and `<video>` in the questions say where each of them goes, in order; a kind that they do not
 mention at all is put in front of the first question. Where a record has videos only but says `<image>`, as LLaVA-Video does, the videos are meant.
 An answer may carry `weight` (a factor on its loss) and `task` (a label for reports); a first message `from: system`, or a key `system`, gives the
-instruction before the dialogue. The form {"messages": [{"role": "user", "content": "..."}]} is read as well, its content one text or a list of parts.
+instruction before the dialogue. `start` and `end` bound, in seconds, what is seen of a record's only clip, which may be a folder of pictures.
+The form {"messages": [{"role": "user", "content": "..."}]} is read as well, its content one text or a list of typed parts:
+{"type": "text", "text": ...}, {"type": "image", "image": file}, {"type": "video", "video": file, "start": 2.5, "end": 8}.
 
     python -m data.llava file.json --media folder      # reads everything, lists what is broken and why
 """
@@ -15,25 +17,27 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from data.dialogue import VIDEO, Misformed, read
-from data.images import Limits, load_image
+from data.dialogue import Misformed, read
+from data.images import Limits
+from data.media import Loader
+from data.readers import Reader
 from data.records import Records
-from data.video import load_video
-from mm.sample import BadSample, Media, Sample
+from data.sampling import Sampling
+from mm.sample import BadSample, Sample
 
 
 class Conversations(Dataset[Sample]):
     """Map-style data set of a LLaVA-style file of any size; its memory is a small table of where the records lie.
 
-    file: .json or .jsonl. media: the folder to which file names in it are relative; the file's own folder if None. frames: of each clip, evenly
-    spread; all of them if None. limits: which pictures are refused, how large they come out. A record without an id is called by its file and line.
+    file: .json or .jsonl. media: the folder to which file names in it are relative; the file's own folder if None. sampling: which frames of a clip
+    are seen, 8 spread evenly by default. limits: which pictures are refused, how large they come out. folder_fps: rate of clips that are folders of
+    pictures. reader: of clip files, PyAV by default. A record without an id is called by its file and line.
     Raises FileNotFoundError and ValueError on construction; on access BadSample for a record, picture or clip that cannot be used.
     """
 
-    def __init__(self, file: str, media: str | None = None, frames: int | None = 8, limits: Limits | None = None) -> None:
-        self.file, self.media, self.frames, self.limits = file, media, frames, limits
-        if frames is not None and frames < 1:
-            raise ValueError(f"{frames} frames of each clip were asked for; ask for 1 or more, or for all with null.")
+    def __init__(self, file: str, media: str | None = None, sampling: Sampling | None = None, limits: Limits | None = None,
+                 folder_fps: float | None = None, reader: Reader | None = None) -> None:
+        self.file, self.media, self.load = file, media, Loader(sampling, limits, folder_fps, reader)
         self.records = Records(file)
         self.folder = Path(file).parent if media is None else Path(media)
         if not self.folder.is_dir():
@@ -50,17 +54,11 @@ class Conversations(Dataset[Sample]):
             record = self.records[index]
             id = str(record.get("id", where))
             system, turns, files = read(record)
-            return Sample(id, tuple(self.load(place, name) for place, name in files), turns, system)
+            return Sample(id, tuple(self.load(file, self.locate(file.name)) for file in files), turns, system)
         except Misformed as error:
             raise BadSample(id, f"{error} ({where})." if id != where else f"{error}.") from error
         except ValueError as error:  # of Records and BrokenMedia, which name the place themselves
             raise BadSample(id, str(error)) from error
-
-    def load(self, place: str, name: str) -> Media:
-        """The picture or clip of this name, for this placeholder."""
-        if place == VIDEO:
-            return Media(load_video(self.locate(name), self.frames, self.limits), "clip")
-        return Media(load_image(self.locate(name), self.limits)[None])
 
     def locate(self, name: str) -> str:
         return name if "://" in name else str(self.folder / name)

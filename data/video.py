@@ -1,78 +1,69 @@
-"""One clip file in, some of its frames out: uint8 [T, H, W, 3], RGB, upright, evenly spread over the clip.
+"""One clip in, some of its frames and their times out. A clip is a file, the content of one, or a folder of numbered pictures.
 
-Frames are counted before any is decoded, by reading the packets, because the headers of many files do not tell or do not tell the truth. At most
-the frames asked for are held. The rotation that telephones write is applied; non-square pixels are left as they are.
+The rotation that telephones write is applied; non-square pixels are left as they are. At most the frames asked for are held.
 """
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import av
 import numpy as np
 
 from data.errors import BrokenMedia, existing
+from data.frame_folder import FrameFolder
 from data.images import Limits
+from data.readers import PyAV, Reader
+from data.sampling import All, Sampling, Timeline
+from data.video_file import VideoFile
 
 
-def load_video(source: str | Path, frames: int | None = None, limits: Limits | None = None) -> np.ndarray:
-    """uint8 [T, H, W, 3]: `frames` frames from the first to the last at even distances, all of them if None or if there are fewer.
+class Clip(NamedTuple):
+    """pixels: uint8 [T, H, W, 3], RGB, upright; indices: which frames of the file these are; times: seconds after its first frame."""
 
+    pixels: np.ndarray
+    indices: tuple[int, ...]
+    times: tuple[float, ...]
+
+
+def load_video(source: str | Path | bytes, sampling: Sampling | None = None, limits: Limits | None = None, start: float | None = None,
+               end: float | None = None, folder_fps: float | None = None, reader: Reader | None = None, name: str = "the clip") -> Clip:
+    """The frames that `sampling` chooses, all of them by default, among those on screen from `start` to `end` seconds.
+
+    folder_fps: rate of a folder of pictures. reader: of clip files, PyAV by default. name: what errors call a clip given by its content.
     A longer side than limits.max_side is reduced to it. Raises BrokenMedia.
     """
-    limits = limits or Limits()
-    path = existing(source)
+    sampling, limits, reader = sampling or All(), limits or Limits(), reader or PyAV()
+    if not isinstance(source, bytes) and Path(source).is_dir():
+        folder = FrameFolder(Path(source), folder_fps, limits)
+        wanted = choose(str(source), folder.timeline, sampling, limits, start, end)
+        return gather(folder.frames(sorted(set(wanted))), wanted, folder.timeline)
+    if not isinstance(source, bytes):
+        source = existing(source)
+        name = str(source)
+    elif not source:
+        raise BrokenMedia(f"{name} is empty (0 bytes); write it again, or leave it out.")
+    with VideoFile(source, limits, name) as clip:
+        wanted = choose(name, clip.timeline, sampling, limits, start, end)
+        return gather(reader.frames(clip, sorted(set(wanted))), wanted, clip.timeline)
+
+
+def choose(name: str, timeline: Timeline, sampling: Sampling, limits: Limits, start: float | None, end: float | None) -> list[int]:
     try:
-        found = count_frames(path, limits)
-        wanted = spread(found, frames)
-        if len(wanted) > limits.max_frames:
-            raise BrokenMedia(f"{path}: {len(wanted)} frames, more than the max_frames of {limits.max_frames}; ask for fewer, or raise max_frames.")
-        pictures = list(decode(path, wanted, limits))
-    except av.error.FFmpegError as error:
-        raise BrokenMedia(f"{path} is not a clip, or is damaged: {error.strerror}. Copy or convert it again, or leave it out.") from error
-    if len(pictures) < len(wanted):
-        raise BrokenMedia(f"{path} is damaged: it should hold {found} frames, but of the {len(wanted)} wanted only {len(pictures)} could be decoded.")
-    return np.stack(pictures)
+        wanted = sampling(timeline, start, end)
+    except ValueError as error:
+        raise BrokenMedia(f"{name}: {error}") from error
+    if len(wanted) > limits.max_frames:
+        raise BrokenMedia(f"{name}: {len(wanted)} frames, more than the max_frames of {limits.max_frames}; ask for fewer, or raise max_frames.")
+    return wanted
 
 
-def spread(found: int, frames: int | None) -> list[int]:
-    """Which of `found` frames: first, last, and evenly between; the middle one if a single one is wanted.
-
-    >>> spread(9, 3), spread(2, 3), spread(9, 1)
-    ([0, 4, 8], [0, 1], [4])
-    """
-    if frames is not None and frames < 1:
-        raise ValueError(f"{frames} frames of a clip were asked for; ask for at least 1, or None for all.")
-    if frames is None or frames >= found:
-        return list(range(found))
-    if frames == 1:
-        return [found // 2]
-    return [i * (found - 1) // (frames - 1) for i in range(frames)]
-
-
-def count_frames(path: Path, limits: Limits) -> int:
-    """Packets of the first video stream. Refuses a file without one, a size outside the limits, and fewer frames than the header promises."""
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise BrokenMedia(f"{path} holds no pictures, only {', '.join(s.type for s in container.streams) or 'nothing'}; expected a clip.")
-        stream = container.streams.video[0]
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if min(width, height) < limits.min_side or width * height > limits.max_pixels:
-            raise BrokenMedia(
-                f"{path}: frames of {width} x {height} pixels, expected a shorter side of min_side {limits.min_side} or more and at most "
-                f"max_pixels {limits.max_pixels / 1e6:.1f} million pixels; convert it, or change the limits.")
-        found = sum(1 for packet in container.demux(stream) if packet.size)
-        if found < stream.frames or not found:
-            raise BrokenMedia(f"{path} is cut off: {found} of {stream.frames} frames are there. Copy it again, or leave it out.")
-        return found
-
-
-def decode(path: Path, wanted: list[int], limits: Limits) -> Iterator[np.ndarray]:
-    """The frames with these ascending indices, each uint8 [H, W, 3]; decoding stops after the last."""
-    keep = set(wanted)
-    with av.open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in keep:
-                scale = min(1.0, limits.max_side / max(frame.width, frame.height))
-                picture = frame.to_ndarray(format="rgb24", width=max(1, round(frame.width * scale)), height=max(1, round(frame.height * scale)))
-                yield np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
-            if index == wanted[-1]:
-                return
+def gather(frames: Iterator[np.ndarray], wanted: list[int], timeline: Timeline) -> Clip:
+    """Each distinct frame once from `frames`, in the places where it is wanted."""
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(wanted):
+        places.setdefault(index, []).append(place)
+    pixels = np.empty(0, np.uint8)
+    for index, frame in zip(sorted(places), frames, strict=True):
+        if not pixels.size:
+            pixels = np.empty((len(wanted), *frame.shape), np.uint8)
+        pixels[places[index]] = frame
+    return Clip(pixels, tuple(wanted), tuple(float(timeline.times[index]) for index in wanted))

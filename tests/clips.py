@@ -1,8 +1,12 @@
-"""Small clips without loss, made with the library that reads them."""
+"""Small clips, made with the library that reads them: one without loss, and one whose frames carry their number as black and white bars."""
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+BITS = 10
 
 
 def moving_square(frames: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -24,3 +28,52 @@ def write_clip(file: Path, frames: np.ndarray, rotation: int = 0, codec: str = "
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+def bars(number: int, height: int, width: int) -> np.ndarray:
+    """uint8 [H, W, 3]: `number` in bars, the lowest bit first, above a pattern that moves, so that frames refer to one another."""
+    picture = np.empty((height, width, 3), np.uint8)
+    place = np.arange(width) * BITS // width
+    picture[:] = np.where(number >> place & 1, 255, 0)[None, :, None]
+    wave = 128 + 90 * np.sin((np.arange(width)[None] + 3 * number) / 9 + np.arange(height // 3)[:, None] / 5)
+    picture[height - height // 3:] = wave[..., None]
+    return picture
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    """What the bars of uint8 [T, H, W, 3] say."""
+    height, width = frames.shape[1:3]
+    places = [int((bit + 0.5) * width / BITS) for bit in range(BITS)]
+    bits = frames[:, height // 6:height // 2, places].mean((1, 3)) > 128
+    return (bits * 2 ** np.arange(BITS)).sum(1).tolist()
+
+
+def write_bars(file: Path, frames: int = 60, codec: str = "libx264", height: int = 48, width: int = 160, pix_fmt: str = "yuv420p",
+               times: Sequence[int] | None = None, rotation: int = 0, **options: str) -> Path:
+    """A clip of 25 frames a second, or with frames shown at `times` in milliseconds. options: of the encoder."""
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, pix_fmt
+        stream.codec_context.thread_count = 1  # the same bytes every time
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(bars(number, height, width), format="rgb24")
+            picture.pts = number if times is None else times[number]
+            picture.time_base = Fraction(1, 25 if times is None else 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return file
+
+
+def write_tone(file: Path) -> Path:
+    """A second of sound and no picture."""
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        tone.sample_rate = 16000
+        container.mux(stream.encode(tone))
+        container.mux(stream.encode())
+    return file

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 import data.records
 from data.llava import Conversations
 from data.records import Records
-from mm.sample import Sample, Turn
+from mm.sample import BadSample, Sample, Turn
 from tests.clips import moving_square, write_clip
 from tests.photos import paint, photographs, png, write_photographs
 
@@ -86,6 +86,20 @@ def test_the_form_of_messages_says_the_same(tmp_path: Path) -> None:
     assert same(plain, one(tmp_path, system="s", messages=[
         {"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "what ?"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "x"}]}]))
+    for part in ({"type": "image", "path": "a.png"}, {"type": "image", "url": "a.png"}, {"type": "image_url", "image_url": {"url": "a.png"}}):
+        assert same(plain, one(tmp_path, system="s", messages=[
+            {"role": "user", "content": [part, {"type": "text", "text": "what ?"}]}, {"role": "assistant", "content": "x"}]))
+    assert same(plain, one(tmp_path, system="s", images=["a.png"], messages=[
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what ?"}]}, {"role": "assistant", "content": "x"}]))
+
+
+def test_files_are_named_in_the_record_or_in_the_parts_and_not_in_both(tmp_path: Path) -> None:
+    """Their order would be a guess."""
+    part = {"type": "image", "image": "b.png"}
+    with pytest.raises(BadSample, match="image files are named under 'image' and in the parts of messages, expected one of them"):
+        one(tmp_path, images=["a.png"], messages=[{"role": "user", "content": [part, {"type": "image"}]}, {"role": "assistant", "content": "x"}])
+    with pytest.raises(BadSample, match=r"names \['a.png', 'b.png'\], expected one file name"):
+        one(tmp_path, messages=[{"role": "user", "content": [part | {"image": "a.png", "url": "b.png"}]}, {"role": "assistant", "content": "x"}])
 
 
 def test_a_record_without_an_id_is_called_by_its_line(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from data.errors import BrokenMedia
 from data.images import Limits
-from data.video import load_video, spread
+from data.sampling import Even
+from data.video import load_video
 from tests.clips import moving_square, write_clip
 
 
@@ -14,38 +15,29 @@ from tests.clips import moving_square, write_clip
 def test_all_frames_come_out_bit_by_bit(file: str, codec: str, tmp_path: Path) -> None:
     clip = moving_square(12)
     write_clip(tmp_path / file, clip, codec=codec)
-    assert np.array_equal(load_video(tmp_path / file), clip)
+    assert np.array_equal(load_video(tmp_path / file).pixels, clip)
 
 
 def test_frames_are_spread_from_the_first_to_the_last(tmp_path: Path) -> None:
     clip = moving_square(13)
     write_clip(tmp_path / "a.mkv", clip)
-    assert np.array_equal(load_video(tmp_path / "a.mkv", 4), clip[[0, 4, 8, 12]])
-    assert np.array_equal(load_video(tmp_path / "a.mkv", 1), clip[[6]])
-    assert np.array_equal(load_video(tmp_path / "a.mkv", 99), clip)
-
-
-@pytest.mark.parametrize("found", [1, 2, 7, 100])
-@pytest.mark.parametrize("frames", [1, 2, 3, 8, None])
-def test_chosen_frames_ascend_without_repeating(found: int, frames: int | None) -> None:
-    chosen = spread(found, frames)
-    assert len(chosen) == min(found, frames or found)
-    assert sorted(set(chosen)) == chosen
-    assert 0 <= chosen[0] <= chosen[-1] < found
+    assert np.array_equal(load_video(tmp_path / "a.mkv", Even(4)).pixels, clip[[0, 4, 8, 12]])
+    assert np.array_equal(load_video(tmp_path / "a.mkv", Even(1)).pixels, clip[[6]])
+    assert np.array_equal(load_video(tmp_path / "a.mkv", Even(99)).pixels, clip)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_clip_held_sideways_is_upright(turns: int, tmp_path: Path) -> None:
     clip = moving_square(3)
     write_clip(tmp_path / "a.mp4", np.ascontiguousarray(np.rot90(clip, -turns, axes=(1, 2))), rotation=90 * turns)
-    found = load_video(tmp_path / "a.mp4")
+    found = load_video(tmp_path / "a.mp4").pixels
     assert found.shape == clip.shape
     assert np.array_equal(found, clip)
 
 
 def test_large_frames_are_reduced(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", moving_square(3))
-    assert load_video(tmp_path / "a.mkv", limits=Limits(max_side=24)).shape == (3, 16, 24, 3)
+    assert load_video(tmp_path / "a.mkv", limits=Limits(max_side=24)).pixels.shape == (3, 16, 24, 3)
 
 
 @pytest.mark.parametrize(("limits", "message"), [
