@@ -44,8 +44,8 @@ class Message(NamedTuple):
     entry: dict[str, Any]
 
 
-def read(record: dict[str, Any]) -> Dialogue:
-    """Raises Misformed."""
+def read(record: dict[str, Any], stored: dict[str, list[str]] | None = None) -> Dialogue:
+    """stored: the files of each placeholder that came with the record, which stand for those that it names, in order. Raises Misformed."""
     files = {place: names(record, place) for place in KEYS}
     parts: dict[str, list[File]] = {place: [] for place in KEYS}
     messages = [message(number, entry, parts) for number, entry in enumerate(entries(record), 1)]
@@ -55,6 +55,8 @@ def read(record: dict[str, Any]) -> Dialogue:
             raise Misformed(f"{KEYS[place][0]} files are named under {KEYS[place][0]!r} and in the parts of messages, expected one of them, "
                             "because their order is not known otherwise; move them")
         files[place] += found
+        if stored is not None:
+            files[place] = stand_in(files[place], stored[place], place)
     bound(record, files[VIDEO])
     turns = place_all({place: len(found) for place, found in files.items()}, turns)
     queues = {place: iter(found) for place, found in files.items()}
@@ -76,6 +78,12 @@ def names(record: dict[str, Any], place: str) -> list[File]:
         if not text_of(name, f"a name under {KEYS[place][0]!r}"):
             raise Misformed(f"a name under {KEYS[place][0]!r} is empty, expected a file name")
     return [File(place, name) for name in flat]
+
+
+def stand_in(named: list[File], stored: list[str], place: str) -> list[File]:
+    if named and len(named) != len(stored):
+        raise Misformed(f"it names {len(named)} {KEYS[place][0]} file{'s' * (len(named) != 1)}, and {len(stored)} came with it; expected as many")
+    return [file._replace(name=name) for file, name in zip(named or [File(place, "")] * len(stored), stored, strict=True)]
 
 
 def bound(record: dict[str, Any], clips: list[File]) -> None:
