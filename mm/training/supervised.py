@@ -22,7 +22,7 @@ from mm.training.loss import TokenLoss, token_loss
 from mm.training.optim import Optim
 from mm.training.rates import Group, freeze_others, groups_of, table
 from mm.training.schedule import Cosine, Schedule
-from mm.vision import VisionEncoder
+from mm.vision import FeatureCache, VisionEncoder
 
 
 class Supervised(lightning.LightningModule):
@@ -31,6 +31,7 @@ class Supervised(lightning.LightningModule):
     train: glob over parameter names → learning rate. What no glob matches is frozen; a glob that matches nothing is an error. Later globs win.
     schedule, optim: how rates go over the run; AdamW and clipping. max_length: longest row, by default what the decoder was made for.
     init_from: run directory (or saved model) whose weights the parts start with, as a second stage does.
+    feature_cache: where the features of a frozen encoder are kept; ValueError if the encoder trains.
     Gradient checkpointing and compilation by block are options of the language part.
 
     The loss is exact in tokens: `training_step` returns the weighted *sum* over labelled tokens; gradients are divided once an optimiser step, before
@@ -52,13 +53,14 @@ class Supervised(lightning.LightningModule):
         keep: Keep | None = None,
         max_length: int | None = None,
         init_from: str | None = None,
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()
         self.vision, self.projector, self.language = vision, projector, language
         self.levers = mask or Causal(), positions or Sequential(), layout or Dialogue()
         self.rules, self.keep = reweight or [], keep
         self.rates, self.schedule, self.optim = train, schedule or Cosine(), optim or Optim()
-        self.max_length, self.init_from = max_length, init_from
+        self.max_length, self.init_from, self.feature_cache = max_length, init_from, feature_cache
         self.vlm: VLM
         self.groups: list[Group] = []
         self.label_weight: Tensor | float = 0.0  # of the micro-batches since the last optimiser step
@@ -77,6 +79,9 @@ class Supervised(lightning.LightningModule):
         if self.init_from is not None:
             load_weights(self.vlm, Path(self.init_from))
         freeze_others(self.vlm, self.rates)
+        if self.feature_cache is not None:
+            self.feature_cache.check_frozen(encoder)
+            encoder.cache = self.feature_cache
         self.groups = groups_of(self.vlm, self.rates)
 
     def configure_optimizers(self) -> Optimizer:

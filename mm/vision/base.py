@@ -1,5 +1,6 @@
 """The protocol of every image encoder."""
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ class VisionEncoder(nn.Module, ABC):
     """uint8 frames [F, 3, H, W] → features [F, rows * cols, width], row by row, without class or register tokens.
 
     Sets in its constructor, through `geometry`: width; image_size (H, W); grid (rows, cols). Normalisation happens inside and on the device, so that
-    uint8 travels. resize: how pictures of other sizes are made to fit.
+    uint8 travels. resize: how pictures of other sizes are made to fit. cache: who knows features already, a `FeatureCache`; it is not saved with
+    a model.
     """
 
     width: int
@@ -21,6 +23,7 @@ class VisionEncoder(nn.Module, ABC):
     grid: Size
     scale: Tensor
     shift: Tensor
+    cache: Callable[["VisionEncoder", Tensor], Tensor] | None = None
 
     def __init__(self, resize: Resize | None = None) -> None:
         super().__init__()
@@ -36,6 +39,10 @@ class VisionEncoder(nn.Module, ABC):
     def forward(self, pixels: Tensor) -> Tensor:
         if tuple(pixels.shape[2:]) != self.image_size:
             raise ValueError(f"{type(self).__name__} takes frames of {self.image_size}, got {tuple(pixels.shape[2:])}; let the processor resize them")
+        return self.encode(pixels) if self.cache is None else self.cache(self, pixels)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The features of frames of the right size, computed."""
         features = self.features(self.normalised(pixels))
         if features.shape[1:] != (self.grid[0] * self.grid[1], self.width):
             raise ValueError(f"{type(self).__name__} announced {self.grid[0]}x{self.grid[1]} features of width {self.width}, "
