@@ -53,12 +53,12 @@ class VideoFile:
             try:
                 self.admit()
                 self.index = self.scan()
+                self.timeline = self.times()
             except BaseException:
                 self.container.close()
                 raise
         except av.error.FFmpegError as error:
             raise self.damaged(error) from error
-        self.timeline = self.times()
 
     def __enter__(self) -> Self:
         return self

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from PIL import Image
 
 from data.llava import Conversations
 from data.sampling import All, Even, LLaVAVideo, MVBench, RateThinned, RateTruncated, Sampling, SegmentJitter, SegmentMid, Timeline
 from mm.sample import BadSample, Media
-from mm.training.loader import Batches, Draw
+from mm.training.loader import Batches, Draw, Loader, Once
 from mm.training.randomness import seed_generators
-from tests.clips import numbers, write_bars
+from tests.clips import bars, numbers, write_bars
 from tests.golden import load
 from tests.vlms import toy
 
@@ -141,3 +142,28 @@ def test_jitter_differs_between_passes_and_not_between_runs(tmp_path: Path) -> N
     assert torch.equal(pixels[0], pixels[2])
     seed_generators(3, 0, 0)
     assert torch.equal(processor.encode(data[0]).pixels, pixels[0])
+
+
+def test_a_folder_of_frames_is_a_clip_of_a_record(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for number in range(1, 31):
+        Image.fromarray(bars(number, 48, 160)).save(tmp_path / "frames" / f"{number:05d}.png")
+    file = write_record(tmp_path, video="frames", start=0.0, end=3.1)
+    media = Conversations(file, sampling=MVBench(8), folder_fps=3)[0].media[0]
+    assert numbers(media.frames) == [1, 2, 3, 4, 5, 6, 7, 8]  # as recorded: the release counts such files from 1
+    assert media.times == pytest.approx([index / 3 for index in range(8)])
+    with pytest.raises(BadSample, match="folder of frames, whose rate is None"):
+        Conversations(file)[0]
+
+
+def test_a_broken_clip_is_a_counted_skip_or_stops_the_run(tmp_path: Path) -> None:
+    record = json.loads(Path(write_record(tmp_path)).read_text())[0]
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:2000])
+    (tmp_path / "data.json").write_text(json.dumps([record, record | {"id": "1", "video": "b.mp4"}]))
+    data = Conversations(str(tmp_path / "data.json"), sampling=SegmentMid(2))
+    drawn = next(iter(Loader(data, toy().processor, Once(2, 2), 0, 0, "skip")))
+    assert drawn.batch.ids == ("0", "0")
+    assert len(drawn.skipped) == 1
+    assert "b.mp4 is not a clip, or is damaged" in drawn.skipped[0]
+    with pytest.raises(BadSample, match=r"sample '1': .*b\.mp4 is not a clip, or is damaged"):
+        list(Loader(data, toy().processor, Once(2, 2), 0, 0, "raise"))
