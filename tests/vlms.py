@@ -1,4 +1,5 @@
 """A vision-language model of a few kilobytes, and samples for it."""
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from mm.language import Fresh, WordLevel
 from mm.models import VLM
 from mm.sample import Media, Sample, Turn
-from mm.streams import MLP
+from mm.streams import MLP, Projector
 from mm.vision import ConvViT
 
 WORDS = ["is", "there", "a", "red", "blue", "green", "star", "ring", "circle", "yes", "no", "what", "do", "you", "see", "?", ".", ",", "and"]
@@ -15,12 +16,16 @@ CONFIG = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "n
           "max_position_embeddings": 256}
 
 
-def toy(family: str = "llama", *, seed: int = 0, config: dict[str, Any] | None = None, gradient_checkpointing: bool = False, **levers: Any) -> VLM:
-    """Four visual tokens a frame, words for text, float32, evaluation mode; weights large enough for attention to matter."""
+def toy(family: str = "llama", *, seed: int = 0, config: dict[str, Any] | None = None, gradient_checkpointing: bool = False,
+        projector: Callable[[int, int], Projector] = MLP, image_size: int = 16, depth: int = 1, **levers: Any) -> VLM:
+    """Four visual tokens a frame, words for text, float32, evaluation mode; weights large enough for attention to matter.
+
+    image_size, depth: of the encoder, which has a feature for each 8 x 8 pixels.
+    """
     torch.manual_seed(seed)
-    vision = ConvViT(image_size=16, width=16, depth=1, heads=2)
+    vision = ConvViT(image_size=image_size, width=16, depth=depth, heads=2)
     language = Fresh({"model_type": family, **CONFIG, **(config or {})}, WordLevel(WORDS), gradient_checkpointing=gradient_checkpointing)
-    vlm = VLM(vision, MLP(16, language.width), language, **levers).eval()
+    vlm = VLM(vision, projector(16, language.width), language, **levers).eval()
     with torch.no_grad():
         for parameter in vlm.parameters():
             if parameter.dim() == 2:

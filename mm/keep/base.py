@@ -7,7 +7,10 @@ Grid = tuple[int, int]
 
 
 class Keep(ABC):
-    """Maps features [F, rows * cols, width] of F frames to fewer of the same width. Frames do not know each other."""
+    """Maps features [F, rows * cols, width] of F frames to fewer of the same width. Frames do not know each other.
+
+    Where the projector wants further layers of the encoder (`levels`), the features of all of them stand side by side along the width.
+    """
 
     def num_tokens(self, grid: Grid) -> int:
         """Features of one frame that are handed on, known before any picture is read. ValueError where the grid has too few."""

@@ -21,6 +21,7 @@ class VMTC(Keep):
         rounds: of k-means. Deterministic: the first seed is the least attended feature, each further one the farthest from its nearest seed.
 
     With `kept` at the number of features it is the identity, to the bit. Gradients flow through kept and merged features; the choice is detached.
+    Where features of several layers stand side by side, similarity is that of all of them, so the layer with the largest norms says most.
     """
 
     def __init__(self, kept: int, merged: int, sharpness: float = 10.0, rounds: int = 4) -> None:

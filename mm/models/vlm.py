@@ -41,6 +41,7 @@ class VLM(nn.Module):
             if found != expected:
                 raise ValueError(f"{type(projector).__name__}.{name} is {found}, and its neighbour has width {expected}; "
                                  f"build it as {type(projector).__name__}({vision.width}, {language.width}, ...)")
+        vision.check(projector.levels)
         self.vision, self.projector, self.language = vision, projector, language
         self.mask, self.positions = mask or Causal(), positions or Sequential()
         self.reweight = language.rules(reweight or ())
@@ -99,7 +100,7 @@ class VLM(nn.Module):
         if not len(batch.pixels):
             return text
         grid = self.vision.grid
-        kept = self.keep(self.vision(batch.pixels), grid)
+        kept = self.keep(self.vision(batch.pixels, self.projector.levels), grid)
         vision = self.projector.project(kept, self.keep.out_grid(grid) or (1, kept.shape[1]), batch.frames.tolist())
         if len(vision) != len(batch.vision_at):
             raise ValueError(f"{len(batch.pixels)} frames gave {len(vision)} tokens, and the batch that begins with sample {batch.ids[0]!r} has room "

@@ -46,7 +46,7 @@ class Projector(nn.Module, ABC):
     """Maps features of F frames, [F, rows * cols, in_width], to language-model tokens of width out_width.
 
     `num_tokens`, `out_grid` and `places` are asked before any picture is encoded, because placeholders are expanded by the data code.
-    levels: further layers of the encoder that it wants, counted from the last as -1; their features come behind the last ones along the width, so
+    levels: further layers of the encoder that it wants, counted from the last as -1; their features come behind the encoder's own along the width, so
     that x has in_width * (1 + len(levels)) channels.
     """
 

@@ -2,6 +2,7 @@
 
 The stem is that of Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021.
 """
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -36,10 +37,20 @@ class ConvViT(VisionEncoder):
         self.norm = nn.LayerNorm(width)
 
     def features(self, x: Tensor) -> Tensor:
+        return self.features_at(x, ())[0]
+
+    def features_at(self, x: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        self.check(levels)
         x = self.stem(x).flatten(2).transpose(1, 2) + self.positions
+        layers = []
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+            layers.append(x)
+        last = self.norm(x)
+        return [last, *(last if level == -1 else layers[level] for level in levels)]
+
+    def refuses(self, level: int) -> str | None:
+        return None if -self.depth <= level < 0 else f"its layers are -{self.depth} to -1"
 
 
 class Block(nn.Module):

@@ -1,6 +1,6 @@
 """Features of a frozen encoder on disk: what a picture or frame becomes is computed once, however often and in whichever clip it is seen.
 
-An entry is found by the content of the frame as the encoder gets it and by the encoder itself: description, weights, precision. So it stands for the
+An entry is found by the content of the frame as the encoder gets it and by the encoder itself: description, weights, precision, layers. So it stands for the
 file, the frames that were taken of it and their size, and nothing is served after one of them has changed.
 """
 import hashlib
@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -41,18 +42,18 @@ class FeatureCache:
         self.known: tuple[tuple[tuple[int, ...], ...], str] = (), ""
         self.written, self.warned = float("inf"), False  # look before the first entry is written
 
-    def __call__(self, encoder: VisionEncoder, pixels: Tensor) -> Tensor:
+    def __call__(self, encoder: VisionEncoder, pixels: Tensor, levels: Sequence[int] = ()) -> Tensor:
         """Features of uint8 frames [F, 3, H, W] as `encoder.encode` gives them. ValueError for an encoder that trains."""
         self.check_frozen(encoder)
         device = pixels.device.type
         precision = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else ""
-        name = self.fingerprint(encoder) + precision
+        name = f"{self.fingerprint(encoder)}{precision}{list(levels) or ''}"
         keys = [hashlib.sha256(name.encode() + frame.numpy().tobytes()).hexdigest() for frame in pixels.cpu()]
         found = {key: self.get(key) for key in dict.fromkeys(keys)}
         missing = [key for key, features in found.items() if features is None]
         if missing:
             with torch.no_grad():
-                computed = encoder.encode(pixels[[keys.index(key) for key in missing]])
+                computed = encoder.encode(pixels[[keys.index(key) for key in missing]], levels)
             for key, features in zip(missing, computed, strict=True):
                 found[key] = features
                 self.put(key, features)

@@ -1,4 +1,5 @@
 """Any image tower of open_clip as an encoder: Ilharco et al., "OpenCLIP", 2021."""
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,25 @@ class OpenCLIP(VisionEncoder):
 
     def features(self, x: Tensor) -> Tensor:
         return self._map(x).flatten(2).transpose(1, 2)
+
+    def features_at(self, x: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        self.check(levels)
+        depth = len(self.visual.transformer.resblocks)  # without those behind `layer`
+        index = {level: depth + level - self.layer - 1 for level in (self.layer, *levels)}
+        taken = sorted(set(index.values()))
+        maps = self.visual.forward_intermediates(x, indices=taken, stop_early=True, intermediates_only=True)["image_intermediates"]
+        layers = {place: each.flatten(2).transpose(1, 2) for place, each in zip(taken, maps, strict=True)}
+        if self.layer == -1:  # the tower would give all of them its norm
+            layers[depth - 1] = self.visual.ln_post(layers[depth - 1])
+        return [layers[index[level]] for level in (self.layer, *levels)]
+
+    def refuses(self, level: int) -> str | None:
+        blocks = getattr(getattr(self.visual, "transformer", None), "resblocks", None)
+        if blocks is None:
+            return f"its tower is a {type(self.visual).__name__}, not open_clip's own transformer; use mm.vision.Timm or Transformers"
+        first = self.layer - len(blocks) + 1
+        return None if first <= level <= self.layer else f"it has the layers {first} to {self.layer}" + (
+            "; later ones were dropped" if self.layer < -1 else "")
 
     def rebuild(self) -> dict[str, Any]:
         config = {**self.config, "vision_cfg": {**self.config["vision_cfg"], "image_size": self.image_size}}

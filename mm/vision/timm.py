@@ -1,4 +1,5 @@
 """Any image model of timm as an encoder: Wightman, "PyTorch Image Models", 2019."""
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -35,6 +36,7 @@ class Timm(VisionEncoder):
         if not -len(places) <= layer < 0:
             raise ValueError(f"Timm: {name} has {len(places)} feature layers, counted from the end as -1 to -{len(places)}; got layer={layer}")
         info = places[layer]
+        self.kinds = [(int(place["num_chs"]), int(place["reduction"])) for place in places]
         settings = model.pretrained_cfg
         size = square(image_size or settings["input_size"][1:])
         stride = int(info["reduction"])
@@ -47,6 +49,25 @@ class Timm(VisionEncoder):
     def features(self, x: Tensor) -> Tensor:
         maps = self.model.forward_intermediates(x, indices=[self.index], stop_early=True, output_fmt="NCHW", intermediates_only=True, **self.norm)
         return maps[0].flatten(2).transpose(1, 2)
+
+    def features_at(self, x: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        self.check(levels)
+        index = {level: len(self.kinds) + level for level in (self.layer, *levels)}
+        taken = sorted(set(index.values()))
+        maps = self.model.forward_intermediates(x, indices=taken, stop_early=True, output_fmt="NCHW", intermediates_only=True)
+        layers = {place: each.flatten(2).transpose(1, 2) for place, each in zip(taken, maps, strict=True)}
+        if self.norm:  # which the model would give all of them
+            layers[self.index] = self.model.norm(layers[self.index])
+        return [layers[index[level]] for level in (self.layer, *levels)]
+
+    def refuses(self, level: int) -> str | None:
+        if not -len(self.kinds) <= level <= self.layer:
+            return f"it has the layers -{len(self.kinds)} to {self.layer}" + ("; later ones were dropped" if self.layer < -1 else "")
+        (width, stride), (own_width, own_stride) = self.kinds[level], self.kinds[self.layer]
+        if (width, stride) == (own_width, own_stride):
+            return None
+        return (f"there {self.name} has {width} channels at a stride of {stride} pixels, and {own_width} at {own_stride} at its last; "
+                "use a transformer that keeps both")
 
     def rebuild(self) -> dict[str, Any]:
         return {"class_path": "mm.vision.Timm", "init_args": {

@@ -1,4 +1,5 @@
 """Any vision tower of transformers as an encoder: CLIP, SigLIP, DINOv2 and their like."""
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -36,11 +37,18 @@ class Transformers(VisionEncoder):
         self.geometry(config.hidden_size, size, (size[0] // patch[0], size[1] // patch[1]), tuple(self.mean), tuple(self.std))
 
     def features(self, x: Tensor) -> Tensor:
-        if self.layer == -1:
-            hidden = self.model(pixel_values=x).last_hidden_state
-        else:
-            hidden = self.model(pixel_values=x, output_hidden_states=True).hidden_states[self.layer]
-        return hidden[:, hidden.shape[1] - self.grid[0] * self.grid[1]:]
+        return self.features_at(x, ())[0]
+
+    def features_at(self, x: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        self.check(levels)
+        wanted = [self.layer, *levels]
+        out = self.model(pixel_values=x, output_hidden_states=any(layer != -1 for layer in wanted))
+        hidden = [out.last_hidden_state if layer == -1 else out.hidden_states[layer] for layer in wanted]
+        return [each[:, each.shape[1] - self.grid[0] * self.grid[1]:] for each in hidden]
+
+    def refuses(self, level: int) -> str | None:
+        deepest = self.model.config.num_hidden_layers + 1  # the embeddings are a hidden state too
+        return None if -deepest <= level < 0 else f"its hidden states are -{deepest} to -1"
 
     def rebuild(self) -> dict[str, Any]:
         config = self.model.config.to_diff_dict() | {"model_type": self.model.config.model_type}
