@@ -1,8 +1,14 @@
 """What crosses from the vision encoder to the language model: one file a projector."""
 from mm.streams.attention import CrossAttention
 from mm.streams.base import ClipProjector, FrameByFrame, FrameProjector, Grid, Placeless, Places, Projector, TokenwiseProjector
+from mm.streams.c_abstractor import CAbstractor
+from mm.streams.efficient_probing import EfficientProbing
 from mm.streams.linear import Linear
+from mm.streams.marked import Marked
 from mm.streams.mlp import MLP
+from mm.streams.pixel_shuffle import PixelShuffle, PixelShuffleMLP
+from mm.streams.pool2d import Pool2d
+from mm.streams.token_packer import TokenPacker
 
-__all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "CrossAttention",
-           "Linear", "MLP"]
+__all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "Marked",
+           "CrossAttention", "Linear", "MLP", "PixelShuffle", "PixelShuffleMLP", "Pool2d", "CAbstractor", "TokenPacker", "EfficientProbing"]

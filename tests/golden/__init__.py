@@ -11,11 +11,12 @@ HERE = Path(__file__).parent
 
 
 def load(topic: str, case: str) -> Any:
-    """`tests/golden/<topic>/<case>` as a namespace: the arrays of an .npz as tensors, or the top level of a .json."""
+    """`tests/golden/<topic>/<case>` as a namespace: the arrays of an .npz as tensors and its strings, or the top level of a .json."""
     arrays, tree = HERE / topic / f"{case}.npz", HERE / topic / f"{case}.json"
     if arrays.exists():
         with np.load(arrays, allow_pickle=False) as stored:
-            return SimpleNamespace(**{name: torch.from_numpy(stored[name].copy()) for name in stored.files})
+            return SimpleNamespace(**{name: str(stored[name]) if stored[name].dtype.kind == "U" else torch.from_numpy(stored[name].copy())
+                                      for name in stored.files})
     if tree.exists():
         return SimpleNamespace(**json.loads(tree.read_text()))
     known = ", ".join(sorted(path.stem for path in (HERE / topic).glob("*")))

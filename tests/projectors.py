@@ -1,0 +1,20 @@
+"""Every projector at toy size, by name. What lands in `mm.streams` is added here, and the laws of tests/law/test_projectors.py hold it."""
+from collections.abc import Callable
+from functools import partial
+
+from mm.streams import MLP, CAbstractor, EfficientProbing, Linear, PixelShuffle, PixelShuffleMLP, Pool2d, Projector, TokenPacker
+
+# From (in_width, out_width), for features on a grid of 4 x 4 and an encoder of two layers.
+PROJECTORS: dict[str, Callable[[int, int], Projector]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "pixel shuffle": PixelShuffle,
+    "pixel shuffle, mlp": PixelShuffleMLP,
+    **{f"pool, {kind}": partial(Pool2d, stride=2, kind=kind) for kind in ("average", "max", "bilinear", "area")},
+    **{f"pool, newline a {newline}": partial(Pool2d, stride=2, newline=newline) for newline in ("row", "frame", "medium")},
+    "c-abstractor": partial(CAbstractor, tokens=4, hidden=8, depth=1),
+    "c-abstractor, pooling": partial(CAbstractor, tokens=9, depth=0, mlp_depth=1),
+    "c-abstractor, whole": partial(CAbstractor, tokens=4, hidden=8, depth=2, grid=(4, 4), norm=True, ends=2),
+    "token packer": partial(TokenPacker, factor=2, levels=(-2, -1), heads=2),
+    "efficient probing": partial(EfficientProbing, queries=3),
+}
