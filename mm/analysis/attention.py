@@ -18,7 +18,7 @@ class Look:
     """Where one answer token looked while it was being predicted.
 
     token: its text. maps: for each picture or clip of the sample, attention on each place, float32 [frames, rows, cols]; together they sum to `mass`,
-    the share of all attention that fell on pictures.
+    the share of all attention that fell on places of pictures.
     """
 
     token: str
@@ -75,11 +75,11 @@ def recorded(vlm: VLM, batch: Batch, rows: Sequence[Tensor]) -> Tensor:
 
 
 def placed(batch: Batch, b: int, weights: Tensor, grid: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Weights [N] of sample `b` on the places of its media, each float32 [frames, rows, cols]."""
+    """Weights [N] of sample `b` on the places of its media, each float32 [frames, rows, cols]; tokens without a place (newlines) are left out."""
     tokens = batch.tokens[b]
     maps = []
     for medium in range(int(tokens.media.max()) + 1):
-        here = tokens.media == medium
+        here = (tokens.media == medium) & (tokens.row >= 0)
         place = np.zeros((int(tokens.frame[here].max()) + 1, *grid), dtype=np.float32)
         np.add.at(place, (tokens.frame[here].numpy(), tokens.row[here].numpy(), tokens.col[here].numpy()), weights[here].numpy())
         maps.append(place)

@@ -1,5 +1,6 @@
 """Maps of where an answer looked are the model's own attention; maps of what decided it are its own change of mind."""
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,12 +8,13 @@ import torch
 from torch import Tensor
 
 from mm.analysis import Direct, Rollout, looks, occlusion
+from mm.analysis.attention import placed
 from mm.language import Fresh, WordLevel
 from mm.masks import ImageBlock
 from mm.models import VLM, Branches, Dialogue
 from mm.positions import Restart
 from mm.sample import Media, Sample, Turn
-from mm.streams import FrameProjector, Grid
+from mm.streams import FrameProjector, Grid, Pool2d
 from mm.vision import ConvViT
 from tests.vlms import CONFIG, WORDS, about, picture, toy
 
@@ -117,6 +119,17 @@ def test_tokens_without_a_place_are_refused_with_a_reason() -> None:
     vlm = VLM(ConvViT(image_size=16, width=16, depth=1, heads=2), Pooled(16, 32), Fresh({"model_type": "llama", **CONFIG}, WordLevel(WORDS)))
     with pytest.raises(ValueError, match="the tokens of Pooled have no place in the picture"):
         looks(vlm, [about(1)])
+
+
+def test_newlines_are_in_no_map() -> None:
+    vlm = toy(projector=partial(Pool2d, stride=2, newline="row"), image_size=32)
+    batch = vlm.processor.collate([vlm.processor.encode(about(1))])
+    weights = torch.arange(batch.tokens.shape[1], dtype=torch.float32)
+    (drawn,) = placed(batch, 0, weights, (2, 2))
+    first = int(batch.tokens.is_vision[0].long().argmax())
+    assert drawn.tolist() == [[[first, first + 1], [first + 3, first + 4]]]
+    (look, *_), = looks(vlm, [about(1)])
+    assert look.maps[0].shape == (1, 2, 2)
 
 
 # --- occlusion

@@ -1,4 +1,5 @@
 """Pictures of levers show what the levers do."""
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mm.analysis.levers.masks import LATER, LOST, PANELS, PAST, prompt
 from mm.analysis.masses import masses
 from mm.masks import Causal, ModalityMutual
 from mm.reweight import VAR
+from mm.streams import Pool2d
 from mm.tokens import Role
 from tests.vlms import about, toy
 
@@ -70,6 +72,8 @@ def test_what_moved_in_a_picture_is_what_the_masses_say_moved() -> None:
 def test_a_sample_without_one_image_is_refused() -> None:
     with pytest.raises(ValueError, match="give one image"):
         moved(toy(), about(1).__class__("none", (), about(1).turns))
+    with pytest.raises(ValueError, match=r"the tokens' grid is \(2, 2\) and an image has 5; .* adds no newline"):
+        moved(toy(projector=partial(Pool2d, stride=2, newline="frame"), image_size=32), about(1))
 
 
 def test_the_command_writes_the_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

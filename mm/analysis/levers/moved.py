@@ -41,9 +41,9 @@ def moved(vlm: VLM, sample: Sample, layers: Sequence[int] | None = None) -> Figu
     where tokens have no place in the picture.
     """
     grid = vlm.geometry.grid
-    if grid is None or len(sample.media) != 1 or len(sample.media[0].frames) != 1:
-        raise ValueError(f"sample {sample.id!r} has {len(sample.media)} media, and the tokens' grid is {grid}; give one image, and a projector that "
-                         "keeps the grid")
+    if grid is None or vlm.geometry.tokens != grid[0] * grid[1] or len(sample.media) != 1 or len(sample.media[0].frames) != 1:
+        raise ValueError(f"sample {sample.id!r} has {len(sample.media)} media, the tokens' grid is {grid} and an image has {vlm.geometry.tokens}; "
+                         "give one image, and a projector that keeps the grid and adds no newline or end tokens to it")
     (table,) = masses(vlm, [sample], Places(grid[0] * grid[1]))
     chosen = table if layers is None else table[:, list(layers)]
     before, after = chosen[..., 0, 1:].mean((1, 2)).view(2, *grid).numpy()
