@@ -6,19 +6,36 @@ import yaml
 
 from data.world import WORDS, Scenes
 from data.world.export import export
+from mm.parts import build
 from tests.photos import write_photographs
 from tests.training_runs import ROOT, TOY, run
 
 CONFIGS = ROOT / "configs"
 NOT_OF_TRAINING = {"eval", "edit", "cluster"}  # folders
 # Reading and learning are tried here, size is not: what makes a configuration large is made small.
-SMALLER = {"demo.yaml": ("--data.batch_size", "2", "--data.val.size", "2", "--model.vision.width", "16", "--model.vision.heads", "2"),
-           "dinov3-qwen3.yaml": ("--model.vision.name", "test_vit.r160_in1k", "--model.vision.pretrained", "false", "--data.batch_size", "2",
-                                 "--data.workers", "0", "--model.max_length", "256", "--trainer.precision", "32-true",
-                                 "--model.language", "mm.language.Fresh", "--model.language.tokenizer", "mm.language.WordLevel",
-                                 "--model.language.tokenizer.words", str(list(WORDS)),
-                                 "--model.language.config", "{model_type: qwen3, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, "
-                                 "num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8}")}
+SMALL_RUN = ("--data.batch_size", "2", "--data.workers", "0", "--model.max_length", "256", "--trainer.precision", "32-true")
+
+
+def small_language(family: str) -> tuple[str, ...]:
+    return ("--model.language", "mm.language.Fresh", "--model.language.tokenizer", "mm.language.WordLevel",
+            "--model.language.tokenizer.words", str(list(WORDS)),
+            "--model.language.config", f"{{model_type: {family}, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, "
+            "num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8}")
+
+
+def small_tower(family: str, side: int) -> tuple[str, ...]:
+    """side: features on each side."""
+    return ("--model.vision.name_or_config", f"{{model_type: {family}, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 2, "
+            f"num_attention_heads: 2, image_size: {4 * side}, patch_size: 4}}")
+
+
+SMALLER = {
+    "demo.yaml": ("--data.batch_size", "2", "--data.val.size", "2", "--model.vision.width", "16", "--model.vision.heads", "2"),
+    "dinov3-qwen3.yaml": ("--model.vision.name", "test_vit.r160_in1k", "--model.vision.pretrained", "false", *SMALL_RUN, *small_language("qwen3")),
+    "llava-1.5.yaml": (*small_tower("clip_vision_model", 8), *SMALL_RUN, *small_language("llama")),
+    "llava-onevision.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2")),
+    "smolvlm.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("llama")),
+}
 
 
 def shipped() -> list[Path]:
@@ -46,6 +63,13 @@ def test_every_configuration_trains_a_step(path: Path, exported: Path, tmp_path:
     assert ended.code == 0, ended.text
     assert ended.rows[0]["loss"] > 0
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("name", "grid", "tokens"), [("llava-1.5", (24, 24), 576), ("llava-onevision", (27, 27), 197), ("smolvlm", (27, 27), 81)])
+def test_a_published_recipe_makes_the_published_number_of_tokens(name: str, grid: tuple[int, int], tokens: int) -> None:
+    part = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text())["model"]["projector"]
+    projector = build({**part, "init_args": {"in_width": 2, "out_width": 2, **part["init_args"]}})
+    assert projector.num_tokens(grid) == tokens
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "toy.yaml"])
