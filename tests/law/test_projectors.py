@@ -140,6 +140,24 @@ class Whole(torch.nn.Module):
 
 
 @EVERY
+def test_half_precision_gives_nearly_the_same(name: str) -> None:
+    """By autocast and by weights; gradients go back through both."""
+    projector, x = built(name)
+    projector, x = projector.float(), x.float().requires_grad_()
+    wanted = projector.project(x, (4, 4), [2, 1, 3])
+
+    def check(found: Tensor) -> None:
+        torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=2e-2)
+        (grad,) = torch.autograd.grad(found.float().sum(), x)
+        assert grad.isfinite().all()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = projector.project(x, (4, 4), [2, 1, 3])
+    check(mixed)
+    check(projector.bfloat16().project(x.bfloat16(), (4, 4), [2, 1, 3]))
+
+
+@EVERY
 def test_the_input_is_left_as_it_was(name: str) -> None:
     projector, x = built(name)
     before = x.clone()
