@@ -1,7 +1,7 @@
 """Features of a frozen encoder on disk: what a picture or frame becomes is computed once, however often and in whichever clip it is seen.
 
-An entry is found by the content of the frame as the encoder gets it and by the encoder itself: description, weights, precision, layers. So it stands for the
-file, the frames that were taken of it and their size, and nothing is served after one of them has changed.
+An entry is found by the content of the frame as the encoder gets it and by the encoder itself: description, weights, precision, layers. So it stands
+for the file, the frames that were taken of it and their size, and nothing is served after one of them has changed.
 """
 import hashlib
 import json
