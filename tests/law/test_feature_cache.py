@@ -55,6 +55,14 @@ def test_each_frame_is_computed_once(tmp_path: Path) -> None:
     assert other.computed == 0
 
 
+def test_features_of_further_layers_are_entries_of_their_own(tmp_path: Path) -> None:
+    vision, plain = encoder(depth=2), encoder(depth=2)
+    vision.cache = FeatureCache(str(tmp_path))
+    for levels in ((), (-2,), (), (-2,)):
+        assert torch.equal(vision(frames(1), levels), plain(frames(1), levels))
+    assert len(entries(tmp_path)) == 2
+
+
 def test_another_encoder_precision_or_frame_is_another_entry(tmp_path: Path) -> None:
     cache = FeatureCache(str(tmp_path))
     for vision in (encoder(0), encoder(1), encoder(0, depth=2), encoder(0).double()):
