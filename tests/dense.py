@@ -46,6 +46,47 @@ def grown(inputs: dict[str, Any], ids: Tensor) -> dict[str, Any]:
     return inputs | more | {"input_ids": torch.cat([inputs["input_ids"], ids[None]], 1)}
 
 
+# --- who sees whom, and what rules do
+
+
+def causal(n: int) -> Tensor:
+    return torch.ones(n, n).tril().bool()
+
+
+def mutual(image: Tensor, n: int) -> Tensor:
+    """Image tokens also read the text of the prompt that follows them."""
+    visible = causal(n)
+    for q in image.nonzero().flatten().tolist():
+        visible[q, :len(image)] |= ~image & (torch.arange(len(image)) > q)
+    return visible
+
+
+def blocks(image: Tensor, n: int) -> Tensor:
+    """Each run of image tokens sees itself. (A tile of Idefics is a run.)"""
+    visible, run = causal(n), (image.long().diff(prepend=torch.zeros(1, dtype=torch.long)) == 1).cumsum(0) * image
+    same = (run[:, None] == run[None]) & (run[:, None] > 0)
+    visible[:len(image), :len(image)] |= same
+    return visible
+
+
+def apart(image: Tensor, n: int) -> Tensor:
+    """Image tokens see themselves only."""
+    visible = causal(n)
+    for q in image.nonzero().flatten().tolist():
+        visible[q] = torch.arange(n) == q
+    return visible
+
+
+def pai(image: Tensor, alpha: float) -> Any:
+    def scores(layer: int, s: Tensor) -> Tensor:
+        out, places = s.clone(), torch.nn.functional.pad(image, (0, s.shape[-1] - len(image)))
+        for row in range(len(image) - 1, s.shape[1]):  # the last prompt token and every decoded one
+            out[:, row, places] += alpha * s[:, row, places].abs()
+        return out
+
+    return scores
+
+
 def var(sinks: dict[int, Tensor], image: Tensor, prompt: int, keep: float, share: float, least: float) -> Change:
     """VAR over the weights of one sample, row by row: rows of text behind an image. sinks: layer → bool [prompt]; image: bool [prompt]."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 VOCABULARY = 48
 FAMILIES = ("llama", "qwen3", "gemma3_text")
+STATIC: dict[str, Any] = {"cache_implementation": "static", "disable_compile": True}  # settings of `generate`
 
 
 def random_qkv(seed: int = 0, *, batch: int = 2, heads: int = 4, key_heads: int = 2, queries: int = 7, keys: int = 7, width: int = 8,
@@ -92,6 +93,11 @@ def random_tokens(seed: int = 0, rows: int = 2) -> TokenMap:
         return trunk + ("".join(branches) or some("q", 1, 2) + some("a", 1, 3) + some("q", 0, 2) + some("a", 0, 1))
 
     return batch(*("/".join(document() for _ in some("d", 2, 3)) for _ in range(rows)))
+
+
+def ids_for(tokens: TokenMap, seed: int = 0) -> Tensor:
+    """Random ids, 0 where a row is padded."""
+    return torch.randint(2, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(seed)) * tokens.is_real
 
 
 def tiny(family: str = "llama", *, implementation: str = "sdpa", seed: int = 0, **overrides: Any) -> "PreTrainedModel":

@@ -1,5 +1,6 @@
-"""A vision-language model of a few kilobytes, and samples for it."""
-from collections.abc import Callable
+"""A vision-language model of a few kilobytes, samples for it, and what holds of it whatever it learns."""
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,28 @@ def about(seed: int = 0, *turns: tuple[str, str]) -> Sample:
 
 def text(question: str = "do you see ?", answer: str = "no .") -> Sample:
     return Sample("text", (), (Turn(question, answer),))
+
+
+def assert_checkpointing_changes_no_gradient(make: Callable[[bool], VLM], learned: Sequence[str]) -> None:
+    """make: a model in training mode, with gradient checkpointing or without. learned: parameters, each of which has gradients in every layer."""
+    grads = []
+    for checkpointed in (False, True):
+        vlm = make(checkpointed)
+        vlm(vlm.processor.collate([vlm.processor.encode(about(seed)) for seed in range(2)])).logits.square().sum().backward()
+        grads.append({name: p.grad for name, p in vlm.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    assert all((grads[0][name] != 0).flatten(1).any(1).all() for name in learned)
+    for name, grad in grads[0].items():
+        assert torch.equal(grad, grads[1][name]), name
+
+
+def assert_saving_keeps(vlm: VLM, parameter: torch.Tensor, folder: Path) -> None:
+    """What the model has learned in `parameter`, which is drawn at random here, and answers differ by."""
+    plain = vlm.next_token_logits([about(0)])
+    with torch.no_grad():
+        parameter.normal_()
+    vlm.save(folder)
+    loaded = VLM.load(folder)
+    assert torch.equal(loaded.next_token_logits([about(0)]), vlm.next_token_logits([about(0)]))
+    assert not torch.equal(loaded.next_token_logits([about(0)]), plain)
+    assert loaded.generate([about(0)], max_new_tokens=4) == vlm.generate([about(0)], max_new_tokens=4)

@@ -1,7 +1,6 @@
 """Dynamic mask attention: windows on the fused kernel are the dense formula, rows keep what they want most and never nothing, and decoding is a row
 of the whole.
 """
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +11,22 @@ import mm
 from mm.attention import Active, Visibility, attend, reweigh, reweighted
 from mm.attention.choice import among_chosen
 from mm.masks import Causal, ImageBlock, Mask
-from mm.models import VLM
 from mm.reweight import CMAI, DARA, DMA, MODA, PAI, VAR, Rule, ZeroTuning
 from mm.reweight.dma import Form
 from mm.tokens import TokenMap
 from tests.allocation import Largest
 from tests.families import assert_stock
-from tests.law.test_steer_generate import PROMPTS, STEPS, answers, family, generate, with_answers
+from tests.generation import (
+    PROMPTS,
+    assert_a_batch_is_its_rows,
+    assert_beams_or_static_are_single_dynamic_ones,
+    assert_decoding_is_one_forward,
+    beams_and_static,
+    family,
+    generate,
+)
 from tests.toys import batch, random_qkv, row
-from tests.vlms import about, toy
 
-CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-4}
 EXACT: dict[str, float] = {"rtol": 0, "atol": 1e-12}
 TEXT = "ss iiiiii qqqq iiii qqqqqqq"
 
@@ -64,15 +68,15 @@ def kept_by_hand(rule: DMA, bias: Tensor, seen: Tensor, depth: Tensor) -> Tensor
     return kept
 
 
-def by_hand(rule: DMA, q: Tensor, k: Tensor, v: Tensor, tokens: TokenMap, seen: Tensor, layer: int = 2) -> Tensor:
-    """Dense, from the formula. seen: bool [B, 1, N, N]."""
+def by_hand(rule: DMA, q: Tensor, k: Tensor, v: Tensor, tokens: TokenMap, seen: Tensor) -> Tensor:
+    """Dense, from the formula, with the parameters of layer 2. seen: bool [B, 1, N, N]."""
     assert rule.strength is not None
     assert rule.gate is not None
     out = torch.zeros_like(q)
     for b in range(q.shape[0]):
         for head in range(q.shape[1]):
             shared = head * k.shape[1] // q.shape[1]
-            bias = rule.strength[layer, shared] * torch.nn.functional.softplus(v[b].transpose(0, 1).flatten(1) @ rule.gate[layer, shared])
+            bias = rule.strength[2, shared] * torch.nn.functional.softplus(v[b].transpose(0, 1).flatten(1) @ rule.gate[2, shared])
             visible = kept_by_hand(rule, bias, seen[b, 0], tokens.depth[b])
             scores = q[b, head] @ k[b, shared].T * q.shape[-1] ** -0.5 + bias
             out[b, head] = scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v[b, shared]
@@ -170,13 +174,10 @@ def test_before_training_it_is_the_plain_model_to_the_bit() -> None:
 @pytest.mark.parametrize("block", [None, 3])
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "smolvlm"])
 def test_a_padded_batch_is_its_rows_alone(name: str, block: int | None) -> None:
-    toy_family, rule = family(name), learned(block=block)
+    toy_family = family(name)
     model = toy_family.model()
-    with mm.steer(model, reweight=[rule]):
-        together = generate(model, toy_family.inputs(PROMPTS))
-        for b, prompt in enumerate(PROMPTS):
-            alone = generate(model, toy_family.inputs([prompt]))
-            torch.testing.assert_close(torch.stack(together.logits)[:, b], torch.stack(alone.logits)[:, 0], **CLOSE)
+    with mm.steer(model, reweight=[learned(block=block)]):
+        together = assert_a_batch_is_its_rows(toy_family, model)
     assert (together.logits[0] - generate(model, toy_family.inputs(PROMPTS)).logits[0]).abs().max() > 1e-3
 
 
@@ -214,24 +215,17 @@ def test_branches_choose_among_the_keys_of_their_own_path(block: int | None) -> 
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gemma3"])
 def test_decoding_is_one_forward_over_the_whole(name: str, block: int | None) -> None:
     toy_family = family(name)
-    model, inputs = toy_family.model(), toy_family.inputs(PROMPTS[:2])
-    with mm.steer(model, reweight=[learned(block=block)]), torch.no_grad():
-        made = generate(model, inputs)
-        labels = torch.full_like(made.sequences, -100)
-        labels[:, -STEPS:] = made.sequences[:, -STEPS:]
-        whole = model(**with_answers(toy_family, inputs, made.sequences), labels=labels, use_cache=False).logits
-    torch.testing.assert_close(torch.stack(made.logits, 1), whole[:, -STEPS - 1:-1], **CLOSE)
+    model = toy_family.model()
+    with mm.steer(model, reweight=[learned(block=block)]):
+        assert_decoding_is_one_forward(toy_family, model)
 
 
-@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"cache_implementation": "static", "disable_compile": True}], ids=["beams", "static"])
+@beams_and_static
 def test_beams_and_static_caches_are_those_of_single_dynamic_ones(settings: dict[str, Any]) -> None:
     toy_family = family("llava")
     model = toy_family.model()
-    dynamic = {key: value for key, value in settings.items() if key == "num_beams"}
     with mm.steer(model, reweight=[learned()]):
-        together = answers(generate(model, toy_family.inputs(PROMPTS[:2]), **settings))
-        for b, prompt in enumerate(PROMPTS[:2]):
-            assert torch.equal(together[b], answers(generate(model, toy_family.inputs([prompt]), **dynamic))[0])
+        assert_beams_or_static_are_single_dynamic_ones(toy_family, model, settings)
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -294,39 +288,6 @@ def test_rules_of_other_layers_are_not_in_its_way() -> None:
     with torch.no_grad():
         found = reweighted(q, k, v, [learned(), DARA(layers=(0,), heads=4), VAR((), first_layer=0, last_layer=0)], tokens)
         assert torch.equal(found, reweighted(q, k, v, [learned()], tokens))
-
-
-# --- training
-
-
-def test_it_learns_under_gradient_checkpointing_as_without() -> None:
-    grads = []
-    for checkpointed in (False, True):
-        vlm = toy(reweight=[DMA(6)], gradient_checkpointing=checkpointed).train()
-        with torch.no_grad():
-            torch.nn.init.normal_(vlm.reweight[0].strength, generator=torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
-        vlm(vlm.processor.collate([vlm.processor.encode(about(seed)) for seed in range(2)])).logits.square().sum().backward()
-        grads.append({name: p.grad for name, p in vlm.named_parameters() if p.grad is not None})
-    assert all((grads[0][f"reweight.0.{name}"] != 0).flatten(1).any(1).all() for name in ("strength", "gate"))  # in every layer
-    for name, grad in grads[0].items():
-        assert torch.equal(grad, grads[1][name]), name
-
-
-def test_a_fresh_one_begins_to_learn() -> None:
-    vlm = toy(reweight=[DMA(6)]).train()
-    vlm(vlm.processor.collate([vlm.processor.encode(about(0))])).logits.square().sum().backward()
-    assert (vlm.reweight[0].strength.grad != 0).all()  # type: ignore[attr-defined]
-
-
-def test_a_saved_model_answers_as_the_one_that_was_trained(tmp_path: Path) -> None:
-    vlm = toy(reweight=[DMA(6, block=2)])
-    plain = vlm.next_token_logits([about(0)])
-    with torch.no_grad():
-        vlm.reweight[0].strength.normal_()  # type: ignore[attr-defined]
-    vlm.save(tmp_path)
-    loaded = VLM.load(tmp_path)
-    assert torch.equal(loaded.next_token_logits([about(0)]), vlm.next_token_logits([about(0)]))
-    assert not torch.equal(loaded.next_token_logits([about(0)]), plain)
 
 
 @pytest.mark.parametrize(("make", "reason"), [

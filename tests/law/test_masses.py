@@ -15,9 +15,9 @@ from mm.positions import Concentric
 from mm.reweight import ACT, CMAI, DARA, PAI, VAR, Rule, ZeroTuning
 from mm.tokens import TokenMap
 from tests.allocation import Largest
-from tests.dense import Dense, by_hand, var
+from tests.dense import Dense, by_hand, causal, var
 from tests.families import IMAGE
-from tests.law.test_steer_generate import CHANNELS, SINKS, THRESHOLD, family
+from tests.generation import CHANNELS, SINKS, THRESHOLD, family
 from tests.vlms import about, toy
 
 NAMES = ["llava", "qwen2_5_vl", "smolvlm", "gemma3"]
@@ -80,7 +80,7 @@ def test_masses_before_and_after_var_are_those_of_var_by_hand() -> None:
     _, hidden = eager(model, inputs)  # layers 0 to 2 are plain up to where layer 2 attends
     groups = grouped(hidden[2], image[None], torch.ones(1, n, dtype=torch.bool))[0]
     sinks = {2: groups[:, 1:3].sum(-1).bool()}
-    dense = Watching(torch.ones(n, n).tril().bool(), var(sinks, image, n, 0.4, 0.95, 0.02))
+    dense = Watching(causal(n), var(sinks, image, n, 0.4, 0.95, 0.02))
     with torch.no_grad(), by_hand(model, dense):
         model(**inputs, use_cache=False)
     recorder = Masses(WATCH)
@@ -189,5 +189,3 @@ def test_a_sample_s_masses_are_the_same_beside_others_under_the_model_s_own_rule
 def test_nothing_recorded_is_said() -> None:
     with pytest.raises(ValueError, match="nothing was recorded"):
         Masses(WATCH).table()
-
-

@@ -13,17 +13,29 @@ from mm.attention import reweighted
 from mm.masks import ModalityMutual
 from mm.models import VLM, Branches
 from mm.reweight import MODA, PAI
-from tests.dense import Dense
+from tests.dense import Dense, causal, mutual
 from tests.families import IMAGE, assert_stock
-from tests.law.test_steer_generate import PROMPTS, STEPS, answers, causal, dense_ids, family, generate, mutual, with_answers
+from tests.generation import (
+    PROMPTS,
+    STEPS,
+    answers,
+    assert_a_batch_is_its_rows,
+    assert_a_dialogue_goes_on_behind_its_cache,
+    assert_a_question_behind_its_image_s_cache_is_refused,
+    assert_beams_or_static_are_single_dynamic_ones,
+    assert_decoding_is_one_forward,
+    beams_and_static,
+    dense_ids,
+    family,
+    generate,
+)
 from tests.toys import random_qkv, row
-from tests.vlms import about, toy
+from tests.vlms import about, assert_checkpointing_changes_no_gradient, assert_saving_keeps, toy
 
-CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-4}
 FAMILIES = ["llava", "qwen2_5_vl", "smolvlm", "llava_next"]
 
 
-def learned(layers: int = 3, width: int = 8, strength: float = 0.5) -> MODA:
+def learned(layers: int = 3, width: int = 8) -> MODA:
     """With parameters as training might leave them."""
     rule = MODA(first_layer=1)
     rule.bind(layers, heads=4)
@@ -32,8 +44,8 @@ def learned(layers: int = 3, width: int = 8, strength: float = 0.5) -> MODA:
     assert rule.map is not None
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        rule.ratio += strength * torch.randn(rule.ratio.shape, generator=generator)
-        rule.map += strength * torch.randn(rule.map.shape, generator=generator)
+        rule.ratio += 0.5 * torch.randn(rule.ratio.shape, generator=generator)
+        rule.map += 0.5 * torch.randn(rule.map.shape, generator=generator)
     return rule
 
 
@@ -83,14 +95,10 @@ def test_steered_ids_are_those_of_keys_rewritten_by_hand(name: str, mask: Modali
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_padded_batch_is_its_rows_alone(name: str) -> None:
-    toy_family, rule = family(name), learned()
+    toy_family = family(name)
     model = toy_family.model()
-    prompts = [*PROMPTS, "qqqq", "sIqIq"]
-    with mm.steer(model, reweight=[rule]):
-        together = generate(model, toy_family.inputs(prompts))
-        for b, prompt in enumerate(prompts):
-            alone = generate(model, toy_family.inputs([prompt]))
-            torch.testing.assert_close(torch.stack(together.logits)[:, b], torch.stack(alone.logits)[:, 0], **CLOSE)
+    with mm.steer(model, reweight=[learned()]):
+        assert_a_batch_is_its_rows(toy_family, model, [*PROMPTS, "qqqq", "sIqIq"])
 
 
 @pytest.mark.parametrize("rules", [[], [PAI(alpha=0.3, first_layer=0)]], ids=["alone", "before another rule"])
@@ -98,25 +106,18 @@ def test_a_padded_batch_is_its_rows_alone(name: str) -> None:
 def test_decoding_is_one_forward_over_the_whole(name: str, rules: list[PAI]) -> None:
     """Gemma 3's layers slide over six tokens: rewritten keys leave the cache with their tokens."""
     toy_family = family(name)
-    model, inputs = toy_family.model(), toy_family.inputs(PROMPTS[:2])
-    with mm.steer(model, reweight=[learned(), *rules]), torch.no_grad():
-        made = generate(model, inputs)
-        labels = torch.full_like(made.sequences, -100)
-        labels[:, -STEPS:] = made.sequences[:, -STEPS:]
-        whole = model(**with_answers(toy_family, inputs, made.sequences), labels=labels, use_cache=False).logits
-    torch.testing.assert_close(torch.stack(made.logits, 1), whole[:, -STEPS - 1:-1], **CLOSE)
+    model = toy_family.model()
+    with mm.steer(model, reweight=[learned(), *rules]):
+        assert_decoding_is_one_forward(toy_family, model)
 
 
-@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"cache_implementation": "static", "disable_compile": True}], ids=["beams", "static"])
+@beams_and_static
 @pytest.mark.parametrize("name", ["llava", "gemma3"])
 def test_beams_and_static_caches_are_those_of_single_dynamic_ones(name: str, settings: dict[str, Any]) -> None:
     toy_family = family(name)
     model = toy_family.model()
-    dynamic = {key: value for key, value in settings.items() if key == "num_beams"}
     with mm.steer(model, reweight=[learned()]):
-        together = answers(generate(model, toy_family.inputs(PROMPTS[:2]), **settings))
-        for b, prompt in enumerate(PROMPTS[:2]):
-            assert torch.equal(together[b], answers(generate(model, toy_family.inputs([prompt]), **dynamic))[0])
+        assert_beams_or_static_are_single_dynamic_ones(toy_family, model, settings)
 
 
 def test_packed_documents_are_rewritten_from_their_own_text() -> None:
@@ -174,27 +175,16 @@ def test_branches_with_several_questions_are_refused_and_with_one_are_its_dialog
 
 def test_a_question_that_comes_in_a_later_piece_than_its_image_is_refused() -> None:
     toy_family = family("llava")
-    model, inputs = toy_family.model(), toy_family.inputs(["sIqq"])
-    with torch.no_grad(), mm.steer(model, reweight=[learned()]):
-        cache = model(input_ids=inputs["input_ids"][:, :5], pixel_values=inputs["pixel_values"], use_cache=True).past_key_values
-        with pytest.raises(ValueError, match="must be read in one piece"):
-            model(input_ids=inputs["input_ids"][:, 5:], past_key_values=cache)
+    model = toy_family.model()
+    with mm.steer(model, reweight=[learned()]):
+        assert_a_question_behind_its_image_s_cache_is_refused(toy_family, model)
 
 
 def test_a_dialogue_goes_on_behind_its_cache() -> None:
     toy_family = family("llava")
     model = toy_family.model()
-    inputs = toy_family.inputs(["ssIqqq"])
-    more = torch.tensor([[30, 31, 32]])
-    with mm.steer(model, reweight=[learned()]), torch.no_grad():
-        made = generate(model, inputs)
-        ids = torch.cat([made.sequences[:, -1:], more], 1)
-        continued = model(input_ids=ids, past_key_values=made.past_key_values, attention_mask=torch.ones(1, made.sequences.shape[1] + 3)).logits
-        whole = torch.cat([made.sequences, more], 1)
-        labels = torch.full_like(whole, -100)
-        labels[:, inputs["input_ids"].shape[1]:made.sequences.shape[1]] = 1
-        wanted = model(input_ids=whole, pixel_values=inputs["pixel_values"], labels=labels, use_cache=False).logits
-    torch.testing.assert_close(continued, wanted[:, -4:], **CLOSE)
+    with mm.steer(model, reweight=[learned()]):
+        assert_a_dialogue_goes_on_behind_its_cache(toy_family, model)
 
 
 # --- training
@@ -218,17 +208,8 @@ def test_before_training_it_is_the_plain_model_to_the_bit() -> None:
 
 
 def test_it_learns_under_gradient_checkpointing_as_without() -> None:
-    grads = []
-    for checkpointed in (False, True):
-        vlm = model(gradient_checkpointing=checkpointed).train()
-        batch = vlm.processor.collate([vlm.processor.encode(about(seed)) for seed in range(2)])
-        logits = vlm(batch).logits
-        logits.square().sum().backward()
-        grads.append({name: p.grad for name, p in vlm.named_parameters() if p.grad is not None})
-    assert {"reweight.0.ratio", "reweight.0.map"} <= grads[0].keys()
-    assert all((grads[0][name] != 0).flatten(1).any(1).all() for name in ("reweight.0.ratio", "reweight.0.map"))  # in every layer
-    for name, grad in grads[0].items():
-        assert torch.equal(grad, grads[1][name]), name
+    learned = ("reweight.0.ratio", "reweight.0.map")
+    assert_checkpointing_changes_no_gradient(lambda checkpointed: model(gradient_checkpointing=checkpointed).train(), learned)
 
 
 def test_gradients_are_those_of_the_formula() -> None:
@@ -251,14 +232,7 @@ def test_gradients_are_those_of_the_formula() -> None:
 
 def test_a_saved_model_answers_as_the_one_that_was_trained(tmp_path: Path) -> None:
     vlm = model()
-    plain = vlm.next_token_logits([about(0)])
-    with torch.no_grad():
-        vlm.reweight[0].ratio.normal_()  # type: ignore[attr-defined]
-    vlm.save(tmp_path)
-    loaded = VLM.load(tmp_path)
-    assert torch.equal(loaded.next_token_logits([about(0)]), vlm.next_token_logits([about(0)]))
-    assert not torch.equal(loaded.next_token_logits([about(0)]), plain)
-    assert loaded.generate([about(0)], max_new_tokens=4) == vlm.generate([about(0)], max_new_tokens=4)
+    assert_saving_keeps(vlm, vlm.reweight[0].ratio, tmp_path)  # type: ignore[attr-defined]
 
 
 def test_one_made_for_another_model_is_refused() -> None:

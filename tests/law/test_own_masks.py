@@ -7,12 +7,13 @@ from torch import Tensor
 
 import mm
 from mm.masks import Causal
-from tests.dense import Dense, by_hand
+from tests.dense import Dense, by_hand, causal
 from tests.families import FAMILIES
-from tests.law.test_steer_generate import answers, causal, dense_ids, generate
+from tests.generation import answers, dense_ids, generate
+from tests.toys import STATIC
 
 
-@pytest.mark.parametrize("settings", [{}, {"cache_implementation": "static", "disable_compile": True}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("settings", [{}, STATIC], ids=["dynamic", "static"])
 @pytest.mark.parametrize("name", ["paligemma", "gemma3"])
 def test_a_causal_mask_is_causal_also_where_the_model_s_own_is_not(name: str, settings: dict[str, Any]) -> None:
     toy = FAMILIES[name]

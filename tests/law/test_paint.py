@@ -15,9 +15,9 @@ from mm.streams import MLP
 from mm.vision import Transformers
 from mm.vision.class_token import class_rows
 from tests.allocation import Largest
-from tests.dense import Dense
+from tests.dense import Dense, causal
 from tests.families import FAMILIES, IMAGE, Family
-from tests.law.test_steer_generate import STEPS, answers, causal, dense_ids, generate
+from tests.generation import STEPS, answers, dense_ids, generate
 from tests.toys import row
 from tests.vlms import CONFIG, WORDS, about, picture, toy
 

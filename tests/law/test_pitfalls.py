@@ -2,7 +2,7 @@
 
 Pitfalls of the extension points:
  1 odd position ids taken for packed rows     here, tests/law/test_seam.py::test_odd_position_ids_are_not_taken_for_packed_rows
- 2 flash attention ignores masks              tests/law/test_steer_generate.py::test_flash_attention_is_refused_for_a_plan_that_is_not_causal
+ 2 flash attention ignores masks              tests/law/test_steer_refusals.py::test_flash_attention_is_refused_for_a_plan_that_is_not_causal
  3 a mask of the wrong dtype is added         here, tests/law/test_seam.py::test_a_mask_never_reaches_a_kernel_that_would_misread_it
  4 fully masked rows                          tests/law/test_masks.py::test_a_mask_that_blinds_a_token_is_refused_by_name
                                               tests/law/test_seam.py::test_no_row_is_wholly_masked_so_padding_gives_no_nan
@@ -11,13 +11,13 @@ Pitfalls of the extension points:
  7 vision towers on the text's attention      tests/law/test_seam.py::test_only_the_language_part_is_put_on_the_seam
                                               tests/law/test_steer_generate.py::test_the_vision_tower_is_never_touched
  8 the registry is global                     tests/law/test_seam.py::test_the_registry_entry_of_others_is_not_touched
- 9 recomputed layers, other threads           here, tests/law/test_steer_generate.py::test_training_under_levers_is_exact_under_gradient_checkpointing
+ 9 recomputed layers, other threads           here, tests/law/test_steer_training.py::test_training_under_levers_is_exact_under_gradient_checkpointing
 10 chunked prefill, assisted decoding         here
-                                              tests/law/test_steer_generate.py::test_a_question_that_comes_in_a_later_piece_than_its_image_is_refused
+                                              tests/law/test_steer_caches.py::test_a_question_that_comes_in_a_later_piece_than_its_image_is_refused
 11 left padding                               tests/law/test_steer_generate.py::test_a_batch_of_four_is_four_single_runs
 12 rows of beams                              tests/law/test_steer_generate.py::test_beams_and_static_caches_are_those_of_single_dynamic_ones
 13 rotary factors by the largest position     here
-14 positions in three axes                    tests/law/test_steer_generate.py::test_what_cannot_hold_is_refused_with_the_reason
+14 positions in three axes                    tests/law/test_steer_refusals.py::test_what_cannot_hold_is_refused_with_the_reason
 15 ALiBi and learned positions                here
 16 output_attentions                          here
 
@@ -55,7 +55,7 @@ from mm.models import Branches
 from mm.positions import Concentric, Positions, Sequential
 from mm.tokens import TokenMap
 from tests.families import FAMILIES
-from tests.law.test_steer_generate import LEVERS, family
+from tests.generation import LEVERS, family
 from tests.toys import VOCABULARY, random_qkv, row, tiny
 from tests.vlms import about, toy
 

@@ -6,8 +6,15 @@ import pytest
 import torch
 
 import mm
-from mm.masks import ImageBlock, SinkWindow
-from tests.law.test_steer_generate import SINKS, family, generate
+from mm.masks import ImageBlock, ModalityMutual, PositionCausal, SinkWindow
+from mm.positions import Concentric
+from tests.generation import (
+    SINKS,
+    assert_a_dialogue_goes_on_behind_its_cache,
+    assert_a_question_behind_its_image_s_cache_is_refused,
+    family,
+    generate,
+)
 from tests.toys import batch, tiny
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
@@ -55,3 +62,37 @@ def test_a_step_that_is_taken_again_after_many_sees_what_it_saw() -> None:
         cache.crop(6 - cache.get_seq_length())
         again = [model(input_ids=step, past_key_values=cache).logits for step in steps]
     torch.testing.assert_close(torch.cat(again), torch.cat(seen), **CLOSE)
+
+
+def test_a_dialogue_goes_on_behind_its_cache() -> None:
+    toy = family("llava")
+    model = toy.model()
+    with mm.steer(model, mask=ModalityMutual(), reweight=[SINKS]):
+        assert_a_dialogue_goes_on_behind_its_cache(toy, model)
+
+
+def test_a_cache_that_was_filled_without_the_levers_is_refused() -> None:
+    toy = family("llava")
+    model = toy.model()
+    with torch.no_grad():
+        cache = model(**toy.inputs(["sIq"]), use_cache=True).past_key_values
+        with mm.steer(model, mask=ModalityMutual()), pytest.raises(ValueError, match="were read without these levers"):
+            model(input_ids=torch.tensor([[30, 31]]), past_key_values=cache)
+
+
+def test_a_question_that_comes_in_a_later_piece_than_its_image_is_refused() -> None:
+    toy = family("llava")
+    model = toy.model()
+    with mm.steer(model, mask=ModalityMutual()):
+        assert_a_question_behind_its_image_s_cache_is_refused(toy, model)
+
+
+@pytest.mark.parametrize("levers", [{"mask": ImageBlock()}, {"mask": PositionCausal(), "positions": Concentric()}], ids=["block", "cca"])
+def test_an_image_may_be_read_before_its_question_where_it_does_not_look_ahead(levers: dict[str, Any]) -> None:
+    toy = family("llava")
+    model, inputs = toy.model(), toy.inputs(["sIqq"])
+    with torch.no_grad(), mm.steer(model, **levers):
+        whole = model(**inputs).logits
+        cache = model(input_ids=inputs["input_ids"][:, :5], pixel_values=inputs["pixel_values"], use_cache=True).past_key_values
+        rest = model(input_ids=inputs["input_ids"][:, 5:], past_key_values=cache).logits
+    torch.testing.assert_close(rest, whole[:, 5:], rtol=0, atol=2e-5)
