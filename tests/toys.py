@@ -1,4 +1,5 @@
 """Small random things that many tests share: attention inputs, token maps written as strings, decoders that fit in a few kilobytes."""
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -93,6 +94,23 @@ def random_tokens(seed: int = 0, rows: int = 2) -> TokenMap:
         return trunk + ("".join(branches) or some("q", 1, 2) + some("a", 1, 3) + some("q", 0, 2) + some("a", 0, 1))
 
     return batch(*("/".join(document() for _ in some("d", 2, 3)) for _ in range(rows)))
+
+
+def paths(tokens: TokenMap) -> Iterator[tuple[int, Tensor]]:
+    """Each way through each document: its row, and bool [N], the tokens of the trunk and of one branch, or of all where there are no branches."""
+    for b in range(tokens.shape[0]):
+        for document in range(int(tokens.document[b].max()) + 1):
+            mine = tokens.document[b] == document
+            count = int(tokens.branch[b][mine].max())
+            for branch in range(1, count + 1) if count else (0,):
+                yield b, mine & ((tokens.branch[b] == 0) | (tokens.branch[b] == branch))
+
+
+def alone(tokens: TokenMap, path: Tensor) -> TokenMap:
+    """The tokens of one path as a row of their own. tokens: one row."""
+    own = tokens[:, path]
+    zero = torch.zeros_like(own.document)
+    return TokenMap(**{**own.__dict__, "document": zero, "branch": zero, "index": torch.arange(own.shape[1])[None]})
 
 
 def ids_for(tokens: TokenMap, seed: int = 0) -> Tensor:

@@ -11,15 +11,11 @@ from mm.masks import Causal, Mask, PositionCausal
 from mm.models.steer import steer
 from mm.positions import Concentric, Positions, Restart
 from mm.tokens import Role, TokenMap
-from tests.levers import LEVERS, each
-from tests.toys import FAMILIES, VOCABULARY, batch, random_tokens, row, tiny
+from tests.levers import LEVERS, assert_company_changes_nothing, each
+from tests.toys import FAMILIES, STATIC, VOCABULARY, alone, batch, ids_for, random_tokens, row, tiny
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
 SHARING = [(mask, positions) for mask, positions in LEVERS if mask.shares_image_prefix]
-
-
-def ids_for(tokens: TokenMap, seed: int = 0) -> Tensor:
-    return torch.randint(2, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(seed)) * tokens.is_real
 
 
 def logits(model: PreTrainedModel, ids: Tensor, tokens: TokenMap, mask: Mask, positions: Positions) -> Tensor:
@@ -27,30 +23,11 @@ def logits(model: PreTrainedModel, ids: Tensor, tokens: TokenMap, mask: Mask, po
         return model(input_ids=ids, attention_mask=tokens.is_real.long(), use_cache=False).logits
 
 
-def alone(tokens: TokenMap, path: Tensor) -> TokenMap:
-    """The tokens of one path as a row of their own."""
-    own = tokens[:, path]
-    zero = torch.zeros_like(own.document)
-    return TokenMap(**{**own.__dict__, "document": zero, "branch": zero, "index": torch.arange(own.shape[1])[None]})
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("mask", "positions"), each(LEVERS))
 def test_packed_branched_and_padded_rows_equal_single_samples(mask: Mask, positions: Positions, family: str) -> None:
-    model, tokens = tiny(family), random_tokens(7)
-    ids = ids_for(tokens)
-    with torch.no_grad():
-        together = logits(model, ids, tokens, mask, positions)
-        for b in range(tokens.shape[0]):
-            for document in range(int(tokens.document[b].max()) + 1):
-                mine = tokens.document[b] == document
-                count = int(tokens.branch[b][mine].max())
-                if count and not mask.shares_image_prefix:
-                    continue  # images that read their question cannot serve several
-                for branch in range(1, count + 1) if count else (0,):
-                    path = mine & ((tokens.branch[b] == 0) | (tokens.branch[b] == branch))
-                    single = logits(model, ids[b:b + 1, path], alone(tokens[b:b + 1], path), mask, positions)
-                    torch.testing.assert_close(together[b:b + 1, path], single, **CLOSE)
+    model = tiny(family)
+    assert_company_changes_nothing(mask, random_tokens(7), lambda ids, tokens: logits(model, ids, tokens, mask, positions))
 
 
 @pytest.mark.parametrize(("mask", "positions"), each(LEVERS))
@@ -64,7 +41,7 @@ def test_left_padding_equals_right_padding(mask: Mask, positions: Positions) -> 
     torch.testing.assert_close(a[left.is_real], b[right.is_real], **CLOSE)
 
 
-@pytest.mark.parametrize("settings", [{}, {"cache_implementation": "static", "disable_compile": True}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("settings", [{}, STATIC], ids=["dynamic", "static"])
 @pytest.mark.parametrize(("mask", "positions"), each(LEVERS))
 def test_decoding_equals_one_forward_over_the_whole(mask: Mask, positions: Positions, settings: dict[str, Any]) -> None:
     model, prompt = tiny(), batch("siiiiq", "iiqaq", left=True)

@@ -25,7 +25,7 @@ from mm.positions import Concentric, Positions, Restart, ReverseRaster, SinglePo
 from mm.tokens import Role, TokenMap
 from tests.levers import ANY_MASK as MASKS
 from tests.levers import MASKS as DECODERS
-from tests.levers import POSITIONS
+from tests.levers import POSITIONS, Everything
 from tests.toys import batch, random_tokens, row
 
 
@@ -35,13 +35,6 @@ def picture(mask: Mask, text: str, positions: Positions | None = None, cols: int
     if positions is not None:
         tokens = tokens.at(positions.assign(tokens))
     return ["".join("x" if seen else "-" for seen in line) for line in mask.dense(tokens)[0, 0].tolist()]
-
-
-class Everything(Mask):
-    """Sees all: what isolation alone leaves of a careless rule."""
-
-    def allow(self, q: TokenMap, k: TokenMap) -> Tensor:
-        return torch.ones_like(q.index == k.index)
 
 
 class OthersOnly(Mask):

@@ -56,21 +56,13 @@ from mm.positions import Concentric, Positions, Sequential
 from mm.tokens import TokenMap
 from tests.families import FAMILIES
 from tests.generation import LEVERS, family
-from tests.toys import VOCABULARY, random_qkv, row, tiny
+from tests.levers import Doubled
+from tests.toys import VOCABULARY, ids_for, random_qkv, row, tiny
 from tests.vlms import about, toy
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
 # Before, a chunk's pictures were dropped, and its placeholders read as text.
 ENCODES_FIRST = tuple(map(int, transformers_version.split(".")[:2])) >= (5, 18)
-
-
-class Doubled(Positions):
-    def assign(self, tokens: TokenMap) -> Tensor:
-        return 2 * tokens.depth
-
-
-def ids_for(tokens: TokenMap) -> Tensor:
-    return torch.randint(2, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(0)) * tokens.is_real
 
 
 def by_eager(ids: Tensor, visible: Tensor, positions: Tensor, family: str = "llama", **config: Any) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mm.positions import Concentric, Positions, Restart, ReverseRaster, Sequential, SinglePosition
 from mm.tokens import Kind, TokenMap
 from tests.levers import POSITIONS
-from tests.toys import batch, random_tokens, row
+from tests.toys import batch, paths, random_tokens, row
 
 
 def ids(positions: Positions, text: str, cols: int | None = None) -> list[int]:
@@ -50,13 +50,9 @@ def test_every_path_has_the_ids_that_it_has_alone(positions: Positions, seed: in
     found = positions.assign(tokens)
     assert not found[~tokens.is_real].any()
     assert torch.equal(positions.assign(tokens.at(found)), found)
-    for b in range(tokens.shape[0]):
-        for document in range(int(tokens.document[b].max()) + 1):
-            mine = tokens.document[b] == document
-            for branch in range(int(tokens.branch[b][mine].max()) + 1):
-                path = mine & ((tokens.branch[b] == 0) | (tokens.branch[b] == branch))
-                kinds = list(zip(tokens.kind[b, path].tolist(), tokens.media[b, path].tolist(), strict=True))
-                assert found[b][path].tolist() == scanned(positions, kinds)
+    for b, path in paths(tokens):
+        kinds = list(zip(tokens.kind[b, path].tolist(), tokens.media[b, path].tolist(), strict=True))
+        assert found[b][path].tolist() == scanned(positions, kinds)
 
 
 def test_sequential_counts_each_document() -> None:

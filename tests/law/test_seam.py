@@ -11,7 +11,8 @@ from mm.language import seam
 from mm.masks import Causal, Document, ImageBlock, Mask, Prefix, PrefixTree
 from mm.positions import Restart, Sequential
 from mm.tokens import TokenMap
-from tests.toys import FAMILIES, VOCABULARY, batch, random_tokens, row, tiny
+from tests.levers import assert_company_changes_nothing
+from tests.toys import FAMILIES, STATIC, batch, ids_for, random_tokens, row, tiny
 
 MASKS = [Causal(), Prefix(), ImageBlock(), PrefixTree() | ImageBlock(), Causal() & Document()]
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
@@ -21,11 +22,6 @@ def seamed(family: str = "llama", **overrides: Any) -> PreTrainedModel:
     model = tiny(family, **overrides)
     seam.install(model)
     return model
-
-
-def ids_for(tokens: TokenMap, seed: int = 0) -> Tensor:
-    ids = torch.randint(2, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(seed))
-    return ids * tokens.is_real
 
 
 def logits(model: PreTrainedModel, ids: Tensor, tokens: TokenMap, mask: Mask) -> Tensor:
@@ -55,7 +51,7 @@ def test_a_neutral_plan_is_the_plain_model_to_the_bit(family: str) -> None:
     found.loss.backward()
     for (name, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad), name
-    for settings in ({}, {"num_beams": 3}, {"cache_implementation": "static", "disable_compile": True}):
+    for settings in ({}, {"num_beams": 3}, STATIC):
         wanted = decode(plain, None, ids, tokens.is_real, **settings)
         assert torch.equal(decode(ours, Plan(Causal(), tokens), ids, tokens.is_real, **settings), wanted)
 
@@ -82,22 +78,7 @@ def test_uninstalling_leaves_no_trace() -> None:
 def test_packed_branched_and_padded_rows_equal_single_samples(mask: Mask, family: str) -> None:
     """Sliding layers (Gemma 3) included: a window counts along the path."""
     model = seamed(family)
-    tokens = random_tokens(5)
-    ids = ids_for(tokens)
-    with torch.no_grad():
-        together = logits(model, ids, tokens, mask)
-        for b in range(tokens.shape[0]):
-            for document in range(int(tokens.document[b].max()) + 1):
-                mine = tokens.document[b] == document
-                count = int(tokens.branch[b][mine].max())
-                if count and not mask.shares_image_prefix:
-                    continue  # images that read their question cannot serve several
-                for branch in range(1, count + 1) if count else (0,):
-                    path = mine & ((tokens.branch[b] == 0) | (tokens.branch[b] == branch))
-                    alone = tokens[b:b + 1, path]
-                    zero = torch.zeros_like(alone.document)
-                    alone = TokenMap(**{**alone.__dict__, "document": zero, "branch": zero, "index": torch.arange(alone.shape[1])[None]})
-                    torch.testing.assert_close(together[b:b + 1, path], logits(model, ids[b:b + 1, path], alone, mask), **CLOSE)
+    assert_company_changes_nothing(mask, random_tokens(2), lambda ids, tokens: logits(model, ids, tokens, mask))
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=repr)
@@ -133,7 +114,7 @@ def test_branches_have_the_gradients_of_repeated_prefixes() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mask", MASKS, ids=repr)
-@pytest.mark.parametrize("settings", [{}, {"cache_implementation": "static", "disable_compile": True}], ids=["dynamic", "static"])
+@pytest.mark.parametrize("settings", [{}, STATIC], ids=["dynamic", "static"])
 def test_decoding_equals_one_forward_over_the_whole(settings: dict[str, Any], mask: Mask, family: str) -> None:
     model = seamed(family)
     prompt = batch("siiiiq", "iiqaq", left=True)

@@ -1,7 +1,7 @@
 """`steer` pulls levers on a model for a while, in training and generation, and leaves no trace."""
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mm.keep import All, Keep
 from mm.language import seam
@@ -9,8 +9,8 @@ from mm.masks import Causal, Document, ImageBlock, Mask, Prefix
 from mm.models.steer import steer
 from mm.positions import Positions, Restart, Sequential
 from mm.reweight import Rules
-from mm.tokens import TokenMap
-from tests.toys import VOCABULARY, batch, row, tiny
+from tests.levers import Doubled
+from tests.toys import batch, ids_for, row, tiny
 
 
 class Levers(nn.Module):
@@ -22,15 +22,6 @@ class Levers(nn.Module):
         self.positions: Positions = Sequential()
         self.reweight = Rules((), 2, 4)
         self.keep: Keep = All()
-
-
-class Doubled(Positions):
-    def assign(self, tokens: TokenMap) -> Tensor:
-        return 2 * tokens.depth
-
-
-def ids_for(tokens: TokenMap) -> Tensor:
-    return torch.randint(2, VOCABULARY, tokens.shape, generator=torch.Generator().manual_seed(1)) * tokens.is_real
 
 
 def test_levers_of_a_vlm_are_swapped_and_restored() -> None:
@@ -51,7 +42,7 @@ def test_levers_of_a_vlm_are_swapped_and_restored() -> None:
 
 def test_a_neutral_lever_on_a_plain_decoder_changes_no_bit_and_no_trace_stays() -> None:
     model, tokens = tiny(), row("qqqqq")
-    ids = ids_for(tokens)
+    ids = ids_for(tokens, seed=1)
     wanted = model(ids).logits, model.generate(ids, max_new_tokens=4, do_sample=False)
     with steer(model, mask=Causal(), positions=Sequential()):
         assert torch.equal(model(ids).logits, wanted[0])
@@ -64,7 +55,7 @@ def test_a_neutral_lever_on_a_plain_decoder_changes_no_bit_and_no_trace_stays() 
 @pytest.mark.parametrize("grad", [False, True])
 def test_a_plain_decoder_reads_under_the_lever(grad: bool) -> None:
     model, tokens = tiny(), batch("siiq", "iiiq")
-    ids = ids_for(tokens)
+    ids = ids_for(tokens, seed=1)
     explicit = tiny()
     seam.install(explicit)
     wanted = explicit(input_ids=ids, attention_mask=ImageBlock().dense(tokens), position_ids=2 * tokens.depth).logits
@@ -76,7 +67,7 @@ def test_a_plain_decoder_reads_under_the_lever(grad: bool) -> None:
 
 def test_generation_under_levers_is_one_forward_under_levers() -> None:
     model, tokens = tiny(), batch("siiq", "iq", left=True)
-    ids = ids_for(tokens)
+    ids = ids_for(tokens, seed=1)
     with steer(model, mask=Prefix(), positions=Doubled(), tokens=tokens):
         made = model.generate(ids, attention_mask=tokens.is_real.long(), max_new_tokens=4, do_sample=False, output_logits=True,
                               return_dict_in_generate=True)

@@ -10,9 +10,10 @@ from torch.nn.attention.flex_attention import create_block_mask, create_mask
 
 from mm.attention import Visibility
 from mm.attention.bounds import Bounds, by_blocks
-from mm.masks import Causal, Document, ImageBlock, Mask, Prefix, PrefixTree
+from mm.masks import Causal, Document, ImageBlock, Mask, Prefix
 from mm.tokens import TokenMap
 from tests.allocation import Largest
+from tests.levers import ANY_MASK, Everything
 from tests.rows import end_to_end, long_rows, wild_rows
 from tests.toys import batch, random_tokens, row
 
@@ -34,13 +35,7 @@ class Even(Mask):
         return (k.index % 2 == 0) | (k.index == q.index)
 
 
-class Everything(Mask):
-    def allow(self, q: TokenMap, k: TokenMap) -> Tensor:
-        return torch.ones_like(q.index == k.index)
-
-
-MASKS = [Causal(), Prefix(), ImageBlock(), Document(), PrefixTree(), PrefixTree() | ImageBlock(), Prefix() & ImageBlock(), Near(), Even(),
-         Everything()]
+MASKS: list[Mask] = [*ANY_MASK, Near(), Even(), Everything()]
 
 
 def over(mask: Mask, tokens: TokenMap, queries: slice | None = None, keys: slice | None = None, **call: int | Tensor | None) -> Visibility:
