@@ -7,11 +7,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class Largest(TorchDispatchMode):
-    """bytes: of the largest storage that an operation returned, forward or backward."""
+    """bytes, elements: of the largest storage that an operation returned, forward or backward."""
 
-    bytes = 0
+    bytes, elements = 0, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.bytes = max(self.bytes, *(leaf.untyped_storage().nbytes() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)), 0)
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                held = leaf.untyped_storage().nbytes()
+                self.bytes, self.elements = max(self.bytes, held), max(self.elements, held // leaf.element_size())
         return out
