@@ -1,41 +1,16 @@
-"""The seam into transformers: neutral is plain to the bit, packing and padding change nothing, decoding goes on where prefill ended."""
-from typing import Any
-
+"""The seam into transformers: neutral is plain to the bit, nothing stays behind, and the traps of the extension points are shut."""
 import pytest
 import torch
-from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedModel
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from mm.attention import Plan, Recorder, activated, active_plan
+from mm.attention import Plan, activated, active_plan
 from mm.language import seam
-from mm.masks import Causal, Document, ImageBlock, Mask, Prefix, PrefixTree
-from mm.positions import Restart, Sequential
-from mm.tokens import TokenMap
-from tests.levers import assert_company_changes_nothing
-from tests.toys import FAMILIES, STATIC, batch, ids_for, random_tokens, row, tiny
+from mm.masks import Causal, ImageBlock, Prefix
+from mm.positions import Sequential
+from tests.seams import decode, logits, seamed
+from tests.toys import FAMILIES, STATIC, batch, ids_for, row, tiny
 
-MASKS = [Causal(), Prefix(), ImageBlock(), PrefixTree() | ImageBlock(), Causal() & Document()]
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
-
-
-def seamed(family: str = "llama", **overrides: Any) -> PreTrainedModel:
-    model = tiny(family, **overrides)
-    seam.install(model)
-    return model
-
-
-def logits(model: PreTrainedModel, ids: Tensor, tokens: TokenMap, mask: Mask) -> Tensor:
-    visible = seam.attention_argument(model, mask, tokens)
-    return model(input_ids=ids, attention_mask=visible, position_ids=Restart().assign(tokens), use_cache=False).logits
-
-
-def decode(model: PreTrainedModel, plan: Plan | None, ids: Tensor, real: Tensor, **settings: Any) -> Tensor:
-    config = GenerationConfig(max_new_tokens=5, do_sample=False, pad_token_id=0, bos_token_id=1, **settings)
-    with torch.no_grad(), activated(plan):
-        return model.generate(input_ids=ids, attention_mask=real.long(), generation_config=config)
-
-
-# --- law 1: the neutral lever is the plain model
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -68,93 +43,6 @@ def test_uninstalling_leaves_no_trace() -> None:
     assert (before, model.config._attn_implementation) == ("eager", "mm")
     seam.uninstall(model, before)
     assert model.config._attn_implementation == "eager"
-
-
-# --- law 4: a batch with padding, a packed batch and single samples give the same numbers
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("mask", MASKS, ids=repr)
-def test_packed_branched_and_padded_rows_equal_single_samples(mask: Mask, family: str) -> None:
-    """Sliding layers (Gemma 3) included: a window counts along the path."""
-    model = seamed(family)
-    assert_company_changes_nothing(mask, random_tokens(2), lambda ids, tokens: logits(model, ids, tokens, mask))
-
-
-@pytest.mark.parametrize("mask", MASKS, ids=repr)
-def test_left_padding_equals_right_padding(mask: Mask) -> None:
-    model = seamed()
-    left, right = (batch("siiqaqa", "iiqa", left=side) for side in (True, False))
-    ids = ids_for(right)
-    shifted = torch.cat([ids[:1], ids[1:].roll(3, 1)])
-    with torch.no_grad():
-        a, b = logits(model, shifted, left, mask), logits(model, ids, right, mask)
-    torch.testing.assert_close(a[left.is_real], b[right.is_real], **CLOSE)
-
-
-def test_branches_have_the_gradients_of_repeated_prefixes() -> None:
-    model = seamed()
-    tokens = row("siii 1 qa 2 qqa")
-    ids = ids_for(tokens)
-    grads = []
-    for paths in ([[*range(9)]], [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 6, 7, 8]]):
-        model.zero_grad()
-        for path in paths:
-            here = tokens[:, path]
-            here = TokenMap(**{**here.__dict__, "index": torch.arange(len(path))[None]})
-            scores = logits(model, ids[:, path], here, ImageBlock())
-            scores[:, here.branch[0] > 0].log_softmax(-1)[..., 3].sum().backward()
-        grads.append([p.grad.clone() for p in model.parameters()])
-    for a, b in zip(*grads, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
-# --- law 3: decode step t is row t of one forward
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("mask", MASKS, ids=repr)
-@pytest.mark.parametrize("settings", [{}, STATIC], ids=["dynamic", "static"])
-def test_decoding_equals_one_forward_over_the_whole(settings: dict[str, Any], mask: Mask, family: str) -> None:
-    model = seamed(family)
-    prompt = batch("siiiiq", "iiqaq", left=True)
-    ids = ids_for(prompt)
-    made = decode(model, Plan(mask, prompt), ids, prompt.is_real, output_logits=True, return_dict_in_generate=True, **settings)
-    whole = prompt.extend(5)
-    with torch.no_grad():
-        wanted = logits(model, made.sequences, whole, mask)[:, -6:-1]
-    torch.testing.assert_close(torch.stack(made.logits, 1), wanted, **CLOSE)
-
-
-def test_a_continued_prefill_of_a_chunkable_mask_is_exact_and_else_refused() -> None:
-    model = seamed()
-    tokens = batch("siiqa", "iq", left=True)
-    ids = ids_for(tokens)
-    with torch.no_grad():
-        whole = logits(model, ids, tokens, Causal())
-        cache, places = DynamicCache(config=model.config), Restart().assign(tokens)
-        with activated(Plan(Causal(), tokens)):
-            pieces = [model(input_ids=ids[:, part], position_ids=places[:, part], past_key_values=cache).logits
-                      for part in (slice(0, 3), slice(3, 5))]
-        torch.testing.assert_close(torch.cat(pieces, 1)[tokens.is_real], whole[tokens.is_real], **CLOSE)
-        with activated(Plan(ImageBlock(), tokens)), pytest.raises(ValueError, match="must be read in one piece"):
-            model(input_ids=ids[:, :2], past_key_values=DynamicCache(config=model.config))  # parts the first image
-
-
-@pytest.mark.parametrize("mask", [Prefix(), ImageBlock()], ids=repr)
-def test_beams_are_those_of_single_unpadded_samples(mask: Mask) -> None:
-    model = seamed()
-    prompts = ["siiiiq", "iiq"]
-    tokens = batch(*prompts, left=True)
-    ids = ids_for(tokens)
-    together = decode(model, Plan(mask, tokens), ids, tokens.is_real, num_beams=3)
-    for b, text in enumerate(prompts):
-        alone = row(text)
-        single = decode(model, Plan(mask, alone), ids[b:b + 1, tokens.is_real[b]], alone.is_real, num_beams=3)
-        assert torch.equal(together[b, -5:], single[0, -5:])
-
-
-# --- law 5
 
 
 def test_the_second_sample_does_not_remember_the_first() -> None:
@@ -260,43 +148,3 @@ def test_a_plan_for_another_batch_is_refused() -> None:
     right = batch("siiq", "iiq")
     with pytest.raises(ValueError, match="pad prompts on the left"):
         decode(model, Plan(Prefix(), right), ids_for(right), torch.ones(2, 4))
-
-
-# --- the recorder
-
-
-@pytest.mark.parametrize("mask", [Causal(), Prefix()], ids=repr)
-def test_recorded_rows_are_the_weights_of_an_eager_model(mask: Mask) -> None:
-    eager, model = tiny(implementation="eager"), seamed()
-    tokens = batch("siiiqa", "iiq", left=True)
-    ids, recorder = ids_for(tokens), Recorder()
-    made = decode(model, Plan(mask, tokens, recorder), ids, tokens.is_real)
-    whole = tokens.extend(5)
-    visible = mask.dense(whole)
-    bias = torch.zeros(visible.shape).masked_fill(~visible, -torch.inf)
-    with torch.no_grad():
-        wanted = eager(input_ids=made, attention_mask=bias, position_ids=Restart().assign(whole), output_attentions=True).attentions
-    assert len(recorder.steps) == 5
-    for t, step in enumerate(recorder.steps):
-        for layer in (0, 1):
-            last = tokens.shape[1] - 1 + t
-            torch.testing.assert_close(step[layer], wanted[layer][:, :, last:last + 1, :last + 1], rtol=0, atol=1e-5)
-
-
-def test_recorded_masses_are_sums_of_recorded_weights() -> None:
-    model, tokens = seamed(), batch("siiiqa", "iiq", left=True)
-    ids, groups = ids_for(tokens), tokens.is_vision.long() + tokens.is_real.long()
-    weights = Recorder(layers=[1])
-    masses = Recorder(layers=[1], groups=groups, group_count=4, decoded_group=3)
-    rows = Recorder(rows=torch.tensor([4, 5]))
-    for recorder in (weights, masses, rows):
-        decode(model, Plan(Prefix(), tokens, recorder), ids, tokens.is_real)
-    for t, (w, m) in enumerate(zip(weights.steps, masses.steps, strict=True)):
-        assert m[1].shape == (2, 4, 1, 4)
-        assert list(w) == [1]
-        torch.testing.assert_close(m[1][..., 3], w[1][..., 6:].sum(-1))
-        torch.testing.assert_close(m[1][0, :, :, 2], w[1][0, :, :, 1:4].sum(-1))
-        assert w[1].shape[-1] == 6 + t
-    torch.testing.assert_close(rows.steps[0][1][:, :, 1:], weights.steps[0][1])
-    with pytest.raises(ValueError, match="rows reach to 9"):
-        decode(model, Plan(Prefix(), tokens, Recorder(rows=torch.tensor([9]))), ids, tokens.is_real)

@@ -1,5 +1,4 @@
 """Composite attention in two passes: the image goes through the decoder without a score, the text reads its cache, and the numbers are the mask's."""
-from typing import Any
 
 import pytest
 import torch
@@ -13,20 +12,15 @@ from mm.positions import Concentric, Positions, Restart
 from mm.tokens import TokenMap
 from tests.golden import load
 from tests.parity.llama import golden_llama
-from tests.toys import FAMILIES, batch, row, tiny
+from tests.seams import seamed
+from tests.toys import FAMILIES, batch, row
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
 ROWS = [["ss iiii qqq"], ["iiiiii q"], ["s iiii qq", "ss ii qqqqq", "qqqq"], ["s iiii q jjjj qq", "s ii q jj qqqqqqq", "iijjj q"]]
 
 
-def seamed(family: str = "llama", **overrides: Any) -> PreTrainedModel:
-    model = tiny(family, **overrides)
-    seam.install(model)
-    return model
-
-
-def embeddings(tokens: TokenMap, width: int = 32) -> Tensor:
-    return torch.randn(*tokens.shape, width, generator=torch.Generator().manual_seed(0))
+def embeddings(tokens: TokenMap) -> Tensor:
+    return torch.randn(*tokens.shape, 32, generator=torch.Generator().manual_seed(0))
 
 
 def one_pass(model: PreTrainedModel, embeds: Tensor, tokens: TokenMap, places: Tensor) -> Tensor:
