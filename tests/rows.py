@@ -1,6 +1,10 @@
-"""Rows of tokens long enough to be cut into blocks, and rows that no collator would make."""
+"""Rows of tokens long enough to be cut into blocks, rows that no collator would make, and calls over them."""
+from typing import Any
+
 import torch
 
+from mm.attention import Visibility
+from mm.masks import Mask
 from mm.tokens import Kind, TokenMap
 from tests.toys import batch
 
@@ -21,19 +25,19 @@ def long_rows(seed: int = 0, rows: int = 2, documents: int = 3, branches: bool =
     return batch(*("/".join(document() for _ in range(documents)) for _ in range(rows)), left=left)
 
 
-def wild_rows(seed: int = 0, rows: int = 2, length: int = 37) -> TokenMap:
+def wild_rows(seed: int = 0, length: int = 37) -> TokenMap:
     """Tables without sense: whatever holds of them holds of every map. Only padding is what it is everywhere."""
     generator = torch.Generator().manual_seed(seed)
     runs = torch.randint(1, 9, (), generator=generator).item()  # entries come in runs, else no block would be of one kind
 
     def table(low: int, high: int) -> torch.Tensor:
-        return torch.randint(low, high + 1, (rows, -(-length // runs)), generator=generator).repeat_interleave(runs, 1)[:, :length]
+        return torch.randint(low, high + 1, (2, -(-length // runs)), generator=generator).repeat_interleave(runs, 1)[:, :length]
 
     kind = table(0, 3)
     pad = kind == Kind.PAD
     tables = {name: table(-1, 2) for name in ("document", "media", "frame", "row", "col", "turn")}
     return TokenMap(**tables | {"kind": kind, "document": tables["document"].abs().masked_fill(pad, -1), "branch": table(0, 2), "role": table(0, 3),
-                                "position": table(0, 30)}, index=torch.arange(length).expand(rows, length))
+                                "position": table(0, 30)}, index=torch.arange(length).expand(2, length))
 
 
 def end_to_end(tokens: TokenMap, times: int) -> TokenMap:
@@ -46,3 +50,9 @@ def end_to_end(tokens: TokenMap, times: int) -> TokenMap:
 
     tables = {name: more(name, table) for name, table in tokens.__dict__.items()}
     return TokenMap(**tables | {"index": torch.arange(tables["kind"].shape[1]).expand_as(tables["kind"])})
+
+
+def over(mask: Mask, tokens: TokenMap, queries: slice | None = None, keys: slice | None = None, **call: Any) -> Visibility:
+    """Who sees whom in a call over all tokens, or over a part of them."""
+    whole = slice(0, tokens.shape[1])
+    return Visibility(mask, tokens, queries or whole, keys or whole, **call)

@@ -16,8 +16,8 @@ from mm.attention.tiles import ROWS
 from mm.masks import Causal, Document, ImageBlock, Mask, Prefix, PrefixTree
 from mm.tokens import TokenMap
 from tests.allocation import Largest
-from tests.law.test_attention import DEVICES, TOLERANCE, close, values_and_gradients
-from tests.rows import end_to_end, long_rows, wild_rows
+from tests.attention import DEVICES, TOLERANCE, close, values_and_gradients
+from tests.rows import end_to_end, long_rows, over, wild_rows
 from tests.toys import random_qkv, row
 
 BACKENDS = (Tiled(), Flex(), Varlen(), SDPA(), Reference())
@@ -37,11 +37,6 @@ class UncompiledFlex(Flex):
 
     def kernel(self) -> Any:
         return flex_attention
-
-
-def over(mask: Mask, tokens: TokenMap, queries: slice | None = None, keys: slice | None = None, **call: Any) -> Visibility:
-    whole = slice(0, tokens.shape[1])
-    return Visibility(mask, tokens, queries or whole, keys or whole, **call)
 
 
 def inputs_for(visibility: Visibility, **kind: Any) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from data.records import Records
 from mm.sample import BadSample, Sample, Turn
 from tests.clips import moving_square, write_clip
 from tests.photos import paint, photographs, png, write_photographs
+from tests.samples import same
 
 
 def human(text: str) -> dict[str, object]:
@@ -36,12 +37,6 @@ def one(folder: Path, **record: object) -> Sample:
 
 def shapes(sample: Sample) -> list[tuple[str, tuple[int, ...]]]:
     return [(media.kind, media.frames.shape[:3]) for media in sample.media]
-
-
-def same(a: Sample, b: Sample) -> bool:
-    """Equal in everything, pixel by pixel."""
-    return (a.id, a.turns, a.system) == (b.id, b.turns, b.system) and [m.kind for m in a.media] == [m.kind for m in b.media] and all(
-        np.array_equal(m.frames, n.frames) for m, n in zip(a.media, b.media, strict=True))
 
 
 def test_a_record_becomes_its_sample(tmp_path: Path) -> None:

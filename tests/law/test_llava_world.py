@@ -11,7 +11,7 @@ from data.world.edits import Edits
 from data.world.episodes import Episodes
 from data.world.export import export
 from data.world.view import View
-from tests.law.test_llava import same
+from tests.samples import same
 
 VIEWS: dict[str, Callable[[], View]] = {
     "scenes": lambda: Scenes("train", 6, seed=3), "episodes": lambda: Episodes("test", 4), "clips": lambda: Clips("test", 4),

@@ -14,7 +14,7 @@ from mm.masks import Causal, Document, ImageBlock, Mask, Prefix
 from mm.tokens import TokenMap
 from tests.allocation import Largest
 from tests.levers import ANY_MASK, Everything
-from tests.rows import end_to_end, long_rows, wild_rows
+from tests.rows import end_to_end, long_rows, over, wild_rows
 from tests.toys import batch, random_tokens, row
 
 
@@ -36,11 +36,6 @@ class Even(Mask):
 
 
 MASKS: list[Mask] = [*ANY_MASK, Near(), Even(), Everything()]
-
-
-def over(mask: Mask, tokens: TokenMap, queries: slice | None = None, keys: slice | None = None, **call: int | Tensor | None) -> Visibility:
-    whole = slice(0, tokens.shape[1])
-    return Visibility(mask, tokens, queries or whole, keys or whole, **call)
 
 
 def counted(seen: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -2,18 +2,11 @@
 import torch
 from torch import Tensor
 
-from mm.attention import Active, reweigh
+from mm.attention import Active
 from mm.reweight import ACT
-from mm.tokens import TokenMap
 from tests.golden import load
+from tests.parity.engine import through_engine
 from tests.toys import row
-
-
-def through_engine(weights: Tensor, active: list[Active], tokens: TokenMap, start: int = 0) -> Tensor:
-    """What the engine makes of attention weights [B, H, Q, N]: scores log(weights) from one-hot keys, and one-hot values that show the weights."""
-    seen, length = weights > 0, weights.shape[-1]
-    keys = torch.eye(length, dtype=torch.float64).expand(*weights.shape[:2], -1, -1)
-    return reweigh(torch.where(seen, weights, 1.0).log(), keys, keys, active, seen, False, 1.0, tokens, start)
 
 
 def rule_and_groups(golden: object) -> tuple[ACT, Tensor]:

@@ -5,7 +5,7 @@ import torch
 from mm.attention import Active
 from mm.reweight import ZeroTuning
 from tests.golden import load
-from tests.parity.test_act import through_engine
+from tests.parity.engine import through_engine
 from tests.toys import batch
 
 
