@@ -8,7 +8,8 @@ from torch import Tensor
 from mm.attention import Active
 from mm.attention.active import bends_rows, moves_mass, scales_scores
 from mm.attention.reference import scores
-from mm.reweight import ACT, CMAI, DARA, PAI, PAINT, VAR, Reweight, Rule, ZeroTuning
+from mm.reweight import ACT, CMAI, DARA, DMA, PAI, PAINT, VAR, Reweight, Rule, ZeroTuning
+from mm.reweight.dma import Form as Choice
 from mm.tokens import TokenMap
 from tests.toys import random_qkv
 
@@ -81,6 +82,17 @@ def dara() -> DARA:
 def paint(tokens: TokenMap) -> PAINT:
     most = int(tokens.is_vision.sum(1).max())
     return PAINT().on((torch.arange(most) % 3).expand(tokens.shape[0], -1))
+
+
+def dma(window: int = 5, block: int | None = None, form: Choice = "per_query", layers: int = 3) -> DMA:
+    """With parameters as training might leave them."""
+    rule = DMA(window, block, form)
+    torch.manual_seed(0)
+    rule.bind(layers, heads=4)
+    rule.measure(key_heads=2, width=8)
+    with torch.no_grad():
+        rule.strength.normal_(std=2.0)  # type: ignore[union-attr]
+    return rule
 
 
 def active(rule: Rule, tokens: TokenMap, queries: int | None = None) -> Active:

@@ -1,6 +1,4 @@
-"""Dynamic mask attention: windows on the fused kernel are the dense formula, rows keep what they want most and never nothing, and decoding is a row
-of the whole.
-"""
+"""Dynamic mask attention: windows on the fused kernel are the dense formula, and rows keep what they want most and never nothing."""
 from typing import Any
 
 import pytest
@@ -10,36 +8,18 @@ from torch import Tensor
 import mm
 from mm.attention import Active, Visibility, attend, reweigh, reweighted
 from mm.attention.choice import among_chosen
+from mm.attention.rewriting import found_keys, placed
 from mm.masks import Causal, ImageBlock, Mask
 from mm.reweight import CMAI, DARA, DMA, MODA, PAI, VAR, Rule, ZeroTuning
 from mm.reweight.dma import Form
 from mm.tokens import TokenMap
 from tests.allocation import Largest
-from tests.families import assert_stock
-from tests.generation import (
-    PROMPTS,
-    assert_a_batch_is_its_rows,
-    assert_beams_or_static_are_single_dynamic_ones,
-    assert_decoding_is_one_forward,
-    beams_and_static,
-    family,
-    generate,
-)
-from tests.toys import batch, random_qkv, row
+from tests.generation import family
+from tests.reweighting import dma, inputs_for
+from tests.toys import batch, row
 
 EXACT: dict[str, float] = {"rtol": 0, "atol": 1e-12}
 TEXT = "ss iiiiii qqqq iiii qqqqqqq"
-
-
-def learned(window: int = 5, block: int | None = None, form: Form = "per_query", layers: int = 3, **options: Any) -> DMA:
-    """With parameters as training might leave them."""
-    rule = DMA(window, block, form, **options)
-    torch.manual_seed(0)
-    rule.bind(layers, heads=4)
-    rule.measure(key_heads=2, width=8)
-    with torch.no_grad():
-        rule.strength.normal_(std=2.0)  # type: ignore[union-attr]
-    return rule
 
 
 @pytest.fixture
@@ -47,11 +27,6 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of five rows."""
     monkeypatch.setattr("mm.attention.choice.ENTRIES", 0)
     monkeypatch.setattr("mm.attention.choice.FEWEST", 5)
-
-
-def inputs_for(tokens: TokenMap, seed: int = 0, **kind: Any) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = random_qkv(seed=seed, batch=tokens.shape[0], queries=tokens.shape[1], keys=tokens.shape[1], **kind)
-    return q, k, v
 
 
 def kept_by_hand(rule: DMA, bias: Tensor, seen: Tensor, depth: Tensor) -> Tensor:
@@ -90,7 +65,7 @@ def by_hand(rule: DMA, q: Tensor, k: Tensor, v: Tensor, tokens: TokenMap, seen: 
 @pytest.mark.parametrize("mask", [None, Causal(), ImageBlock()], ids=["causal", "rule", "image block"])
 @pytest.mark.usefixtures("windows")
 def test_values_and_gradients_are_those_of_the_formula(mask: Mask | None, block: int | None) -> None:
-    tokens, rule, found = batch(TEXT, "s iiii qqq", left=True), learned(block=block).double(), []
+    tokens, rule, found = batch(TEXT, "s iiii qqq", left=True), dma(block=block).double(), []
     if mask is None:
         tokens = row(TEXT)
     whole = slice(0, tokens.shape[1])
@@ -109,7 +84,7 @@ def test_values_and_gradients_are_those_of_the_formula(mask: Mask | None, block:
 
 
 def test_a_window_that_holds_all_keys_leaves_a_bias_on_the_plain_kernel() -> None:
-    tokens, rule = row(TEXT), learned(window=64).double()
+    tokens, rule = row(TEXT), dma(window=64).double()
     q, k, v = inputs_for(tokens)
     with torch.no_grad():
         torch.testing.assert_close(reweighted(q, k, v, [rule], tokens), by_hand(rule, q, k, v, tokens, Causal().dense(tokens)), **EXACT)
@@ -118,7 +93,7 @@ def test_a_window_that_holds_all_keys_leaves_a_bias_on_the_plain_kernel() -> Non
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.usefixtures("windows")
 def test_the_bias_keeps_its_digits_in_low_precision(dtype: torch.dtype) -> None:
-    tokens, rule = row(TEXT), learned()
+    tokens, rule = row(TEXT), dma()
     q, k, v = (x.to(dtype) for x in inputs_for(tokens))
     with torch.no_grad():
         wanted = by_hand(rule.double(), q.double(), k.double(), v.double(), tokens, Causal().dense(tokens))
@@ -134,7 +109,7 @@ def test_equal_tokens_are_kept_or_dropped_together_however_they_were_computed() 
 
 def test_keys_that_want_it_equally_are_all_kept() -> None:
     """So that a strength of 0, where no key is better than another, hides none of them."""
-    tokens, rule = row(TEXT), learned(window=2).double()
+    tokens, rule = row(TEXT), dma(window=2).double()
     q, k, v = inputs_for(tokens)
     with torch.no_grad():
         rule.strength.zero_()  # type: ignore[union-attr]
@@ -150,7 +125,6 @@ def test_a_majority_in_no_block_leaves_the_block_of_the_strongest_key(form: Form
     assert kept[0, 0, 0].tolist() == [False] * 5 + [True] * 5
 
 
-@pytest.mark.usefixtures("windows")
 def test_no_row_is_left_with_nothing() -> None:
     tokens = row("q" * 40)
     for seed in range(20):
@@ -159,32 +133,13 @@ def test_no_row_is_left_with_nothing() -> None:
         assert kept.any(-1).all()
 
 
-def test_before_training_it_is_the_plain_model_to_the_bit() -> None:
-    toy_family = family("llava")
-    model, inputs, rule = toy_family.model(), toy_family.inputs(PROMPTS), DMA(3)
-    with mm.steer(model, reweight=[rule]):
-        found = generate(model, inputs)
-    assert_stock(found, generate(model, inputs))
-    assert rule.strength is not None
-
-
 # --- layouts of a batch
-
-
-@pytest.mark.parametrize("block", [None, 3])
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "smolvlm"])
-def test_a_padded_batch_is_its_rows_alone(name: str, block: int | None) -> None:
-    toy_family = family(name)
-    model = toy_family.model()
-    with mm.steer(model, reweight=[learned(block=block)]):
-        together = assert_a_batch_is_its_rows(toy_family, model)
-    assert (together.logits[0] - generate(model, toy_family.inputs(PROMPTS)).logits[0]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("block", [None, 2])
 @pytest.mark.usefixtures("windows")
 def test_packed_documents_choose_among_their_own_keys(block: int | None) -> None:
-    texts, rule = ["ss iiiiii qqqq", "s iiii qqq jj qqa", "iiiii qq"], learned(block=block).double()
+    texts, rule = ["ss iiiiii qqqq", "s iiii qqq jj qqa", "iiiii qq"], dma(block=block).double()
     tokens = row("/".join(texts))
     whole = slice(0, tokens.shape[1])
     q, k, v = inputs_for(tokens)
@@ -194,14 +149,14 @@ def test_packed_documents_choose_among_their_own_keys(block: int | None) -> None
             here = tokens.document[0] == index
             torch.testing.assert_close(together[:, :, here], reweighted(q[:, :, here], k[:, :, here], v[:, :, here], [rule], row(text)), **EXACT)
     with pytest.raises(ValueError, match="several documents or branches; use form='per_query'"):
-        reweighted(q, k, v, [learned(form="keys").double()], tokens)
+        reweighted(q, k, v, [dma(form="keys").double()], tokens)
 
 
 @pytest.mark.parametrize("block", [None, 2])
 @pytest.mark.usefixtures("windows")
 def test_branches_choose_among_the_keys_of_their_own_path(block: int | None) -> None:
     """So that questions may share a picture."""
-    tokens, rule = row("s iiii q jjj 1 qqa 2 qqqqaa"), learned(window=4, block=block).double()
+    tokens, rule = row("s iiii q jjj 1 qqa 2 qqqqaa"), dma(window=4, block=block).double()
     whole = slice(0, tokens.shape[1])
     q, k, v = inputs_for(tokens)
     with torch.no_grad():
@@ -211,28 +166,11 @@ def test_branches_choose_among_the_keys_of_their_own_path(block: int | None) -> 
             torch.testing.assert_close(together[:, :, here], reweighted(q[:, :, here], k[:, :, here], v[:, :, here], [rule], row(text)), **EXACT)
 
 
-@pytest.mark.parametrize("block", [None, 3])
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gemma3"])
-def test_decoding_is_one_forward_over_the_whole(name: str, block: int | None) -> None:
-    toy_family = family(name)
-    model = toy_family.model()
-    with mm.steer(model, reweight=[learned(block=block)]):
-        assert_decoding_is_one_forward(toy_family, model)
-
-
-@beams_and_static
-def test_beams_and_static_caches_are_those_of_single_dynamic_ones(settings: dict[str, Any]) -> None:
-    toy_family = family("llava")
-    model = toy_family.model()
-    with mm.steer(model, reweight=[learned()]):
-        assert_beams_or_static_are_single_dynamic_ones(toy_family, model, settings)
-
-
 @pytest.mark.parametrize("learns", [False, True])
 def test_rows_by_keys_are_never_held(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mm.attention.choice.ENTRIES", 2**18)
     monkeypatch.setattr("mm.attention.choice.FEWEST", 32)
-    tokens, rule = row("q" * 2048), learned(window=100, block=8)
+    tokens, rule = row("q" * 2048), dma(window=100, block=8)
     q, k, v = (x.requires_grad_(learns) for x in inputs_for(tokens, dtype=torch.float32))
     with Largest() as largest, torch.set_grad_enabled(learns):
         out = reweighted(q, k, v, [rule], tokens)
@@ -248,7 +186,7 @@ def test_rows_by_keys_are_never_held(learns: bool, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("windows")
 def test_other_rules_act_on_what_the_choice_leaves(rules: list[Rule]) -> None:
     """As if the choice were the mask and the bias part of the scores."""
-    tokens, rule = row(TEXT), learned().double()
+    tokens, rule = row(TEXT), dma().double()
     q, k, v = inputs_for(tokens)
     with torch.no_grad():
         found = reweighted(q, k, v, [*rules, rule], tokens)
@@ -268,31 +206,34 @@ def test_it_acts_on_keys_that_another_rule_has_rewritten() -> None:
     torch.nn.init.normal_(first.ratio)
     q, k, v = inputs_for(tokens)
     with torch.no_grad():
-        first, rule = first.double(), learned().double()
+        first, rule = first.double(), dma().double()
         together = reweighted(q, k, v, [rule, first], tokens)
-        assert (together - reweighted(q, k, v, [rule], tokens)).abs().max() > 1e-3
-        assert (together - reweighted(q, k, v, [first], tokens)).abs().max() > 1e-3
+        found = found_keys(first, first.spans(tokens), 2, k, v)
+        assert found is not None
+        keys = placed(k, found, 0)
+        torch.testing.assert_close(together, by_hand(rule, q, keys, v, tokens, Causal().dense(tokens)), **EXACT)
+        assert (keys - k).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("other", "reason"), [
-    (DARA(layers=(2,), heads=4), "DARA.* gives the heads that share keys keys of their own"), (learned(window=7), "both choose keys in layer 2")])
+    (DARA(layers=(2,), heads=4), "DARA.* gives the heads that share keys keys of their own"), (dma(window=7), "both choose keys in layer 2")])
 def test_what_cannot_act_beside_it_is_refused_with_the_reason(other: Rule, reason: str) -> None:
     tokens = row(TEXT)
     with pytest.raises(ValueError, match=reason):
-        reweighted(*(x.float() for x in inputs_for(tokens)), [learned(), other], tokens)
+        reweighted(*(x.float() for x in inputs_for(tokens)), [dma(), other], tokens)
 
 
 def test_rules_of_other_layers_are_not_in_its_way() -> None:
     tokens = row(TEXT)
     q, k, v = (x.float() for x in inputs_for(tokens))
     with torch.no_grad():
-        found = reweighted(q, k, v, [learned(), DARA(layers=(0,), heads=4), VAR((), first_layer=0, last_layer=0)], tokens)
-        assert torch.equal(found, reweighted(q, k, v, [learned()], tokens))
+        found = reweighted(q, k, v, [dma(), DARA(layers=(0,), heads=4), VAR((), first_layer=0, last_layer=0)], tokens)
+        assert torch.equal(found, reweighted(q, k, v, [dma()], tokens))
 
 
 @pytest.mark.parametrize(("make", "reason"), [
     (lambda: DMA(0), "numbers of keys, at least 1; got 0 and None"), (lambda: DMA(form="query"), "one of per_query, keys; got 'query'"),  # type: ignore[arg-type]
-    (lambda: mm.steer(family("llava").model(), reweight=[learned(layers=2)]).install(), r"\[2, 2, 16\], and the model has \[3, 2, 16\]")])
+    (lambda: mm.steer(family("llava").model(), reweight=[dma(layers=2)]).install(), r"\[2, 2, 16\], and the model has \[3, 2, 16\]")])
 def test_what_does_not_fit_is_named(make: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         make()
