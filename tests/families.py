@@ -69,7 +69,7 @@ class Family:
 
         inputs: dict[str, Any] = {"input_ids": padded(filled), "attention_mask": padded([torch.ones_like(table) for table in filled])}
         for name in dict.fromkeys(name for _, pieces in rows for piece in pieces for name in piece.arrays):
-            inputs[name] = self._stacked(name, [[piece.arrays[name] for piece in pieces if name in piece.arrays] for _, pieces in rows])
+            inputs[name] = self._stacked([[piece.arrays[name] for piece in pieces if name in piece.arrays] for _, pieces in rows])
         ids = inputs["input_ids"]
         if self.name.startswith("qwen"):
             inputs["mm_token_type_ids"] = (ids == IMAGE).long() + 2 * (ids == CLIP).long()
@@ -94,7 +94,7 @@ class Family:
                 ids.append(int(torch.randint(TEXT, VOCABULARY, (), generator=generator)))
         return ids, pieces
 
-    def _stacked(self, name: str, rows: list[list[Tensor]]) -> Tensor:
+    def _stacked(self, rows: list[list[Tensor]]) -> Tensor:
         """Media of the batch one after another; the tiles of a row side by side, filled up with zeros, for Idefics3 and SmolVLM."""
         if self.name in ("idefics3", "smolvlm"):
             tiles = [torch.cat([torch.empty(0, 3, 8, 8), *row]) for row in rows]

@@ -15,10 +15,10 @@ TEMPLATE = """{% for message in messages %}{{ 'USER:' if message['role'] == 'use
 {% if add_generation_prompt %} ASSISTANT:{% endif %}"""
 
 
-def llava_directory(path: Path, layers: int = 4) -> Path:
+def llava_directory(path: Path) -> Path:
     """What `from_pretrained` of AutoProcessor and AutoModelForImageTextToText load: LLaVA with 2 x 2 image tokens and fresh weights."""
     config = FAMILIES["llava"].config()
-    config.text_config.num_hidden_layers = layers
+    config.text_config.num_hidden_layers = 4
     config.text_config.eos_token_id = 2
     torch.manual_seed(0)
     model = LlavaForConditionalGeneration(config)

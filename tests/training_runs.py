@@ -3,7 +3,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -84,6 +83,3 @@ def _child(arguments: list[str], log: Path, folder: Path, after: dict[int, int],
             if isinstance(error.code, str):
                 print(error.code)
             raise
-
-
-KILL = signal.SIGKILL

@@ -63,10 +63,9 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:900])
     for name, reason in (("none.png", "there is no file"), ("text.png", "is not a picture"), ("cut.png", "cannot be read")):
-        with pytest.raises(ValueError, match=rf"{name}.*|{reason}") as caught:
+        with pytest.raises(ValueError, match=reason) as caught:
             read_picture(tmp_path / name)
         assert name in str(caught.value)
-        assert reason in str(caught.value)
 
 
 def test_the_map_lies_on_what_the_model_saw() -> None:

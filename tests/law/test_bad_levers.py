@@ -21,8 +21,6 @@ from tests.families import FAMILIES
 from tests.toys import row
 from tests.vlms import about, toy
 
-LAYERS, HEADS = 2, 4  # of the toys
-
 
 def llava() -> tuple[PreTrainedModel, dict[str, Any]]:
     return FAMILIES["llava"].model(), FAMILIES["llava"].inputs(["ssIqqq"])
@@ -237,7 +235,7 @@ def test_hidden_states_that_overflow_half_precision() -> None:
 
 def test_keys_that_overflow_half_precision() -> None:
     model, inputs = llava()
-    rule = DARA(images=1, heads=HEADS)
+    rule = DARA(images=1, heads=4)
     assert rule.factor is not None
     rule.factor.data.fill_(1e6)
     inputs["pixel_values"] = inputs["pixel_values"].half()

@@ -57,9 +57,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def questions(count: int = 2) -> list[Item]:
-    """Two questions about each picture."""
-    return [item for item in POPE(size=count, k=1).items() if item.split == "random"]
+def questions() -> list[Item]:
+    """Two about each of two pictures."""
+    return [item for item in POPE(size=2, k=1).items() if item.split == "random"]
 
 
 def alone(vlm: VLM, item: Item, candidate: str) -> float:

@@ -55,7 +55,7 @@ def test_guard_1_checkpoints_hold_no_hyper_parameters_to_merge(trained: Ended) -
 # --- guard 2 ------------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_guard_2_parts_are_built_in_configure_model_only(trained: Ended) -> None:
+def test_guard_2_parts_are_built_in_configure_model_only() -> None:
     def refuse() -> torch.nn.Module:
         raise AssertionError("built too early")
 
@@ -112,7 +112,7 @@ def test_guard_5_the_configuration_is_saved_beside_the_run_and_in_the_checkpoint
 
 
 def test_guard_5_the_saved_configuration_trains_again(trained: Ended, tmp_path: Path) -> None:
-    again = run(tmp_path / "run", "--run_dir", str(tmp_path / "run"), config=["fit", "--config", str(trained.folder / "config.yaml")])
+    again = run(tmp_path / "run", config=["fit", "--config", str(trained.folder / "config.yaml")])
     assert again.code == 0, again.text
     assert [row["loss"] for row in again.rows] == [row["loss"] for row in trained.rows]
 

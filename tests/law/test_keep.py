@@ -3,13 +3,15 @@ import pytest
 import torch
 from torch import Tensor
 
+import mm
 from mm.keep import VMTC, All, Keep
 from mm.keep.vmtc import attention_received
+from mm.tokens import Kind
 from tests.vlms import about, toy
 
 
-def features(frames: int = 3, places: int = 16, width: int = 8, seed: int = 0) -> Tensor:
-    return torch.randn(frames, places, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def features(frames: int = 3) -> Tensor:
+    return torch.randn(frames, 16, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("keep", [All(), VMTC(kept=16, merged=0), VMTC(kept=16, merged=3)], ids=repr)
@@ -30,12 +32,25 @@ def test_the_most_attended_features_come_first_and_in_order() -> None:
 
 
 def test_merged_tokens_are_means_of_what_is_not_kept() -> None:
+    """Weighted by the attention that each receives; of two clusters, both means lie between, and together they are that of one."""
     x = features(frames=1)
-    x[0, 8:] = x[0, 8:9]  # eight equal features: wherever they are merged, their mean is themselves
-    out = VMTC(kept=8, merged=8)(x, (4, 4))
-    single = VMTC(kept=8, merged=1)(x, (4, 4))
-    assert out.isfinite().all()
-    assert single[0, 8].norm() <= x[0].norm(dim=-1).max() + 1e-9
+    received = attention_received(torch.nn.functional.normalize(x.float(), dim=-1), 10.0)[0]
+    rest = torch.ones(16).bool().index_fill(0, received.topk(8).indices, False)
+    weight = received[rest].double()
+    one, two = VMTC(kept=8, merged=1)(x, (4, 4)), VMTC(kept=8, merged=2)(x, (4, 4))
+    mean = weight @ x[0, rest] / weight.sum()
+    torch.testing.assert_close(one[0, 8], mean, rtol=0, atol=1e-6)
+    share = (mean - two[0, 9]) @ (two[0, 8] - two[0, 9]) / (two[0, 8] - two[0, 9]).square().sum()
+    assert 0 < share < 1
+    torch.testing.assert_close(share * two[0, 8] + (1 - share) * two[0, 9], mean, rtol=0, atol=1e-6)
+
+
+def test_equal_features_merge_into_themselves() -> None:
+    x = features(frames=1)
+    x[0, 4:] = -x[0, :1]  # twelve equal ones, of which eight are kept, and four others
+    out = VMTC(kept=8, merged=5)(x, (4, 4))
+    assert torch.equal(out[0, :8], x[0, 4:12])
+    torch.testing.assert_close(out[0, 8:].sort(0).values, x[0, [0, 1, 2, 3, 4]].sort(0).values, rtol=0, atol=1e-6)
 
 
 def test_a_frame_is_the_same_alone_and_among_others() -> None:
@@ -51,16 +66,16 @@ def test_gradients_reach_kept_and_merged_features_as_the_weights_say() -> None:
 
 
 def test_a_model_reads_fewer_tokens_and_steering_gives_them_back() -> None:
-    import mm
-
     model, sample = toy(), about(0)
     plain = model.next_token_logits([sample])
     assert model.geometry.tokens == 4
     with mm.steer(model, keep=VMTC(kept=2, merged=1)):
         assert model.geometry.tokens == 3
-        assert model.processor.prompt(sample).tables.shape[1] == len(model.processor.prompt(sample).input_ids)
-        fewer = model.next_token_logits([sample])
-        assert model.generate([sample], max_new_tokens=2)
+        assert (model.processor.prompt(sample).tables[0] == Kind.VISION).sum() == 3
+        fewer, answer = model.next_token_logits([sample]), model.generate([sample], max_new_tokens=2)
+    made = toy(keep=VMTC(kept=2, merged=1))
+    assert torch.equal(made.next_token_logits([sample]), fewer)
+    assert made.generate([sample], max_new_tokens=2) == answer
     assert torch.equal(model.next_token_logits([sample]), plain)
     assert (fewer - plain).abs().max() > 1e-4
 

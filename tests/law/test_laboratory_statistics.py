@@ -16,11 +16,11 @@ def rows(correct: np.ndarray) -> list[list[dict[str, object]]]:
              for i, right in enumerate(questions)] for of_seed in correct]
 
 
-def answered(rng: np.random.Generator, seeds: int = 3, pictures: int = 80, rate: float = 0.7, gain: float = 0.0, by_seed: float = 0.0) -> tuple:
-    """Two sets of answers whose second is right more often by `gain`, with a deviation `by_seed` of its own under each seed."""
-    shift = gain + by_seed * rng.standard_normal((seeds, 1, 1))
-    draw = rng.random((2, seeds, pictures, 4))
-    return rows(draw[0] < rate), rows(draw[1] < rate + shift)
+def answered(rng: np.random.Generator, pictures: int = 80, gain: float = 0.0, by_seed: float = 0.0) -> tuple:
+    """Answers under three seeds that are right seven times in ten, and others that are by `gain` more often, under each seed by `by_seed` off it."""
+    shift = gain + by_seed * rng.standard_normal((3, 1, 1))
+    draw = rng.random((2, 3, pictures, 4))
+    return rows(draw[0] < 0.7), rows(draw[1] < 0.7 + shift)
 
 
 def test_holm_steps_down() -> None:

@@ -24,8 +24,8 @@ from tests.vlms import CONFIG, WORDS, about, picture, toy
 TOWER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 24, "patch_size": 4}
 
 
-def tower(implementation: str = "sdpa", seed: int = 0, **sizes: int) -> CLIPVisionModel:
-    torch.manual_seed(seed)
+def tower(implementation: str = "sdpa", **sizes: int) -> CLIPVisionModel:
+    torch.manual_seed(0)
     model = CLIPVisionModel(CLIPVisionConfig(**TOWER | sizes)).eval()
     model.set_attn_implementation(implementation)
     with torch.no_grad():

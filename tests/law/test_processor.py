@@ -128,8 +128,8 @@ def test_pictures_of_any_size_fit(dialogue: VLM) -> None:
         assert dialogue.processor.encode(sample).pixels.shape == (1, 3, 16, 16)
 
 
-def bad(question: str = "<image>what ?", media: tuple[Media, ...] = (), answer: str = "no") -> Sample:
-    return Sample("the culprit", media, (Turn(question, answer),))
+def bad(question: str = "<image>what ?", media: tuple[Media, ...] = ()) -> Sample:
+    return Sample("the culprit", media, (Turn(question, "no"),))
 
 
 @pytest.mark.parametrize(("sample", "message"), [

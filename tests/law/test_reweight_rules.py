@@ -73,9 +73,9 @@ def test_parameters_out_of_range_are_named(make: object, message: str) -> None:
         make()  # type: ignore[operator]
 
 
-def states(tokens: TokenMap, sinks: dict[int, list[tuple[int, int]]], width: int = 1024) -> Tensor:
+def states(tokens: TokenMap, sinks: dict[int, list[tuple[int, int]]]) -> Tensor:
     """Hidden states that are massive in the channels given for each row and token."""
-    hidden = torch.randn(*tokens.shape, width, generator=torch.Generator().manual_seed(0))
+    hidden = torch.randn(*tokens.shape, 1024, generator=torch.Generator().manual_seed(0))
     for index, places in sinks.items():
         for token, channel in places:
             hidden[index, token, channel] = -900.0
@@ -195,7 +195,7 @@ def test_cmai_hides_the_image_tokens_on_which_the_words_of_the_question_do_not_a
 def test_dara_begins_as_the_plain_model_and_learns() -> None:
     tokens = row("ii q jj qq")
     q, k, v = random_qkv(batch=1)
-    rule = DARA(images=3, layers=(0, 2)).double()
+    rule = DARA(images=3, layers=(0, 2))
     rule.bind(layers=4, heads=4)
     rule.double()
     assert rule.factor is not None

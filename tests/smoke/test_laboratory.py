@@ -87,9 +87,9 @@ def test_the_levels_and_differences_are_those_of_the_answers(out: Path, found: d
 
 
 def test_mcnemar_is_that_of_the_answers(out: Path, found: dict[str, Any]) -> None:
-    for each in found["trained"]:
-        if not each["measure"].startswith("pope/"):
-            continue
+    of_pope = [each for each in found["trained"] if each["measure"].startswith("pope/")]
+    assert len(of_pope) >= len([arm for arm in ARMS if arm.control])
+    for each in of_pope:
         split = each["measure"].partition("/")[2]
         before, after = ([row["correct"] for seed in (0, 1) for row in answers(out, each[side], seed, "pope") if row["split"] == split]
                          for side in ("control", "lever"))
