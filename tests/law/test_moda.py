@@ -35,10 +35,10 @@ from tests.vlms import about, assert_checkpointing_changes_no_gradient, assert_s
 FAMILIES = ["llava", "qwen2_5_vl", "smolvlm", "llava_next"]
 
 
-def learned(layers: int = 3, width: int = 8) -> MODA:
+def learned(width: int = 8) -> MODA:
     """With parameters as training might leave them."""
     rule = MODA(first_layer=1)
-    rule.bind(layers, heads=4)
+    rule.bind(layers=3, heads=4)
     rule.measure(key_heads=2, width=width)
     assert rule.ratio is not None
     assert rule.map is not None
