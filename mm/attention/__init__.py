@@ -8,6 +8,7 @@ from mm.attention.flex import Flex
 from mm.attention.kernels import attend
 from mm.attention.part import AttentionPart, masses, merge
 from mm.attention.plan import Plan, activated, active_plan
+from mm.attention.pooling import sliced_pooling
 from mm.attention.products import Products
 from mm.attention.record import Recorder
 from mm.attention.reference import Reference
@@ -17,5 +18,5 @@ from mm.attention.varlen import Varlen
 from mm.attention.visibility import Blocks, Visibility
 
 __all__ = ["attend", "AttentionPart", "merge", "masses", "Visibility", "Blocks", "Plan", "active_plan", "activated", "Recorder", "reweigh",
-           "reweighted", "found_groups", "column_means", "Active", "Call", "Backend", "Products", "Reference", "SDPA", "Tiled", "Flex", "Varlen",
-           "repeat_heads"]
+           "reweighted", "found_groups", "column_means", "sliced_pooling", "Active", "Call", "Backend", "Products", "Reference", "SDPA", "Tiled",
+           "Flex", "Varlen", "repeat_heads"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 HERE = Path(__file__).parent
 
@@ -21,3 +22,8 @@ def load(topic: str, case: str) -> Any:
         return SimpleNamespace(**json.loads(tree.read_text()))
     known = ", ".join(sorted(path.stem for path in (HERE / topic).glob("*")))
     raise FileNotFoundError(f"no recorded vectors {case!r} in {HERE / topic}; there are {known}")
+
+
+def weights(golden: Any) -> dict[str, Tensor]:
+    """The state dict that a case recorded, under the original names."""
+    return {name[2:].replace("__", "."): value for name, value in vars(golden).items() if name.startswith(("p.", "p_"))}
