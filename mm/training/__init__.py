@@ -14,6 +14,8 @@ from mm.training.preemption import Interrupted, Preemption
 from mm.training.progress import Progress
 from mm.training.schedule import Constant, Cosine, Linear, Schedule
 from mm.training.supervised import Supervised
+from mm.training.uncertainty import UncertaintyWeighted
 
-__all__ = ["Supervised", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss", "Journal", "JSONLines", "Progress",
-           "Checkpoints", "AtomicIO", "Export", "Preemption", "FastestPrecision", "Randomness", "CheckpointError", "NonFinite", "Interrupted"]
+__all__ = ["Supervised", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss", "UncertaintyWeighted", "Journal",
+           "JSONLines", "Progress", "Checkpoints", "AtomicIO", "Export", "Preemption", "FastestPrecision", "Randomness", "CheckpointError",
+           "NonFinite", "Interrupted"]

@@ -64,6 +64,14 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.after(x, attend(*self.heads_of(x)).out)
+
+    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, heads, N, D] of `x` [B, N, width]."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.out(attend(q, k, v).out.transpose(1, 2).flatten(2))
+        return q, k, v
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The block's output from its input and what attention gave, [B, heads, N, D]."""
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
