@@ -1,0 +1,1 @@
+"""Ways to read a class from a frozen encoder, compared on the world: linear and efficient probing, a transformer block, and DCAL."""
