@@ -50,6 +50,13 @@ def test_what_hangs_over_is_left_out_of_averaged_keys() -> None:
     close(model(x, (5, 3)), model.out(model.qkv(x).chunk(3, -1)[2]))
 
 
+def test_windows_that_hang_over_have_the_means_of_what_is_there() -> None:
+    """Of equal features no window is better than another."""
+    model = fresh(BilevelRouting(8, heads=2, windows=3, topk=9))
+    q, k, _ = model.qkv(random(1, 1, 8).expand(1, 35, 8)).chunk(3, -1)
+    close(model.route(q, k, Windows.of((5, 7), 3)).weight, torch.full((1, 9, 9), 1 / 9, dtype=torch.float64))
+
+
 def test_a_detached_choice_has_no_gradient_and_a_soft_one_has() -> None:
     """With one window to read, soft weights are 1; with two, they depend on window means, and so on the features of windows that are far away."""
     x = random(1, 16, 8)

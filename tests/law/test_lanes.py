@@ -4,6 +4,7 @@ import torch
 
 from mm.parts import build, describe
 from mm.vision.attention import MultiLane, lane_block, summaries
+from mm.vision.attention.lanes import Places
 from tests.double import close, fresh, random
 
 TINY = {"embed_dim": 16, "depth": 3, "num_heads": 2}
@@ -24,7 +25,7 @@ def test_a_summary_with_a_selector_of_zero_is_the_mean() -> None:
 
 
 @pytest.mark.parametrize("places", ["replace", "carry"])
-def test_a_lane_alone_is_the_lane_among_others(places: str) -> None:
+def test_a_lane_alone_is_the_lane_among_others(places: Places) -> None:
     model, pictures = lanes_of(places=places), torch.randn(2, 3, 32, 32)
     every = model(pictures)
     assert every.shape == (2, 6)
@@ -34,6 +35,20 @@ def test_a_lane_alone_is_the_lane_among_others(places: str) -> None:
         mine = model.task == task
         torch.testing.assert_close(alone[:, mine], every[:, mine], rtol=0, atol=2e-6)
         assert alone[:, ~mine].isneginf().all()
+
+
+@pytest.mark.parametrize("places", ["replace", "carry"])
+def test_a_lane_is_its_blocks_one_after_the_other_and_speaks_by_its_direction(places: Places) -> None:
+    """What is carried on is summarised in the first block only."""
+    model, pictures = lanes_of(places=places), torch.randn(2, 3, 32, 32)
+    x = model.vit.norm_pre(model.vit._pos_embed(model.vit.patch_embed(pictures)))
+    lane = torch.cat([x[None, :, :1], model.selector[2:, None].expand(-1, 2, -1, -1)], 2)
+    for layer, block in enumerate(model.vit.blocks):
+        prompts = model.prompt[layer][:, 2:] if layer < 2 else None
+        lane, x = lane_block(block, x, lane, prompts, places, summarise=places == "replace" or layer == 0), block(x)
+    token = model.vit.norm(lane[0, :, 0])
+    logit = model.classify(token / token.norm(dim=-1, keepdim=True))[:, 5]
+    torch.testing.assert_close(model(pictures)[:, 5], logit, rtol=0, atol=2e-6)
 
 
 def test_training_a_lane_touches_no_other_and_not_the_transformer() -> None:
