@@ -74,12 +74,12 @@ def parse(names: Sequence[str], given: Sequence[str]) -> tuple[Options, dict[str
     """Options, and the benchmarks named with their own options set."""
     parser = ArgumentParser(prog="python -m eval", description=__doc__, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML with any of these options")
-    parser.add_class_arguments(Options)
+    parser.add_class_arguments(Options, instantiate=False)
     classes = {name: benchmark_class(name) for name in names}  # each once, whatever its views
     for name, benchmark in classes.items():
-        parser.add_class_arguments(benchmark, name)
+        parser.add_class_arguments(benchmark, name, instantiate=False)
     try:
-        found = parser.parse_args(list(given))
+        found = parser.instantiate(parser.parse_args(list(given)))
     except ArgumentError as error:
         known = [option for action in parser._actions for option in action.option_strings]
         wrong = [text.partition("=")[0] for text in given if text.startswith("--") and text.partition("=")[0] not in known]

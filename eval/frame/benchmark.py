@@ -19,6 +19,7 @@ class Item:
     media: reads the images or clips, called only when the item is answered. question: text as given to the model, placeholders included.
     row: the truth, as plain JSON values, that scoring needs. candidates: answers whose log-probabilities are recorded beside the text, () for none.
     context: reads the same picture with its objects erased, where that is known. split: part of the benchmark that a limit counts by itself.
+    prefix: what the answer begins with, given to the model and no part of its answer; not together with candidates.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Item:
     candidates: tuple[str, ...] = ()
     context: Callable[[], tuple[Media, ...]] | None = None
     split: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Benchmark(ABC):
 
     @abstractmethod
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
-        """Files in the benchmark's official format, name -> JSON-lines records, on which the official scorer runs."""
+        """Files in the benchmark's official format, on which the official scorer runs: name -> records, written as JSON-lines, or as one array where
+        the name ends in "official.json"."""
 
     def settings(self) -> Row:
         """What besides the model decides the numbers: prompt, protocol, data."""

@@ -2,11 +2,13 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from inspect import isabstract
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import yaml
 
@@ -17,6 +19,7 @@ from mm.keep import Keep
 from mm.masks import Mask
 from mm.models import VLM, Branches, Layout, Processor
 from mm.models import Row as Encoded
+from mm.models.batch import UNLABELLED
 from mm.models.layout import LEAD, PLACEHOLDER
 from mm.parts import build
 from mm.positions import Positions
@@ -59,10 +62,20 @@ class Model:
         with self._steered():
             forced = self._force([item for item in items if item.candidates], media, max_new_tokens)
             texts = {id: text for id, verdicts in forced.items() for text, (_, is_greedy) in verdicts.items() if is_greedy}
-            open_ended = [Sample(item.id, media[item.picture], (Turn(item.question),)) for item in items if item.id not in texts]
+            open_ended = [self._prompt(item, media[item.picture]) for item in items if item.id not in texts]
             for part in _parts(open_ended, self.rows):
                 texts |= zip((sample.id for sample in part), self.vlm.generate(part, max_new_tokens=max_new_tokens), strict=True)
         return [Answer(texts[item.id], {text: logp for text, (logp, _) in forced[item.id].items()} if item.candidates else None) for item in items]
+
+    def _prompt(self, item: Item, media: tuple[Media, ...]) -> Encoded:
+        """A row that ends where the model is to answer, or to go on with the answer that the item begins for it."""
+        processor, sample = self.vlm.processor, Sample(item.id, media, (Turn(item.question, item.prefix),))
+        if not item.prefix:
+            return processor.prompt(sample)
+        row = processor.encode(sample)
+        end = int(np.flatnonzero(np.isin(row.labels, processor.stop_ids))[0])
+        labels = np.full(end, UNLABELLED)
+        return replace(row, input_ids=row.input_ids[:end], labels=labels, weights=row.weights[:end], tables=row.tables[:, :end])
 
     def _force(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], limit: int) -> Forced:
         """Every candidate read as the answer. limit: an answer of more tokens is not what decoding would give."""

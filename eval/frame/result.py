@@ -10,6 +10,7 @@ from typing import Any
 from eval.frame.benchmark import Row, Scored
 from mm.versions import revision, versions
 
+ARRAY = "official.json"  # how the name of a file ends that is an export and no result, though it is .json
 
 @dataclass(frozen=True)
 class Result:
@@ -67,11 +68,13 @@ def write(path: Path, text: str) -> None:
 
 
 def write_files(folder: Path, stem: str, files: Mapping[str, Iterable[Row]]) -> list[Path]:
-    """JSON-lines files `<stem>.<name>.jsonl`, as a benchmark exports them."""
+    """JSON-lines files `<stem>.<name>.jsonl`, as a benchmark exports them, and arrays where the name ends in `ARRAY`."""
     written = []
     for name, rows in files.items():
-        written.append(folder / f"{stem}.{name}.jsonl")
-        write(written[-1], "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        is_array = name.endswith(ARRAY)
+        written.append(folder / (f"{stem}.{name}" if is_array else f"{stem}.{name}.jsonl"))
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        write(written[-1], "[\n" + ",\n".join(lines) + "\n]\n" if is_array else "".join(line + "\n" for line in lines))
     return written
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from eval.frame.benchmark import Row
-from eval.frame.result import Result
+from eval.frame.result import ARRAY, Result
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"there is no run directory {folder}; train one with python train.py fit --config configs/demo.yaml --run_dir {folder}")
     results, problems = [], []
     for path in sorted((folder / "eval").glob("*.json")):
+        if path.name.endswith(ARRAY):
+            continue
         try:
             results.append(Filed(path, Result.load(path)))
         except ValueError as error:
