@@ -1,4 +1,8 @@
 """How lmms-eval reads answers (read and run at version 0.7.3). Its POPE task compares the whole answer: "Yes, there is." is no answer at all."""
+import re
+from collections.abc import Iterator
+
+from eval.parsers.vlmevalkit import without_punctuation
 
 
 def yes_no(text: str) -> str | None:
@@ -14,3 +18,51 @@ def yes_no_mme(text: str) -> str | None:
         return {"y": "yes", "n": "no"}[text]
     start = text[:4]
     return "yes" if "yes" in start else "no" if "no" in start else None
+
+
+def choice(text: str, letters: str) -> str:
+    """Its MVBench rule: "B. text", else the first of A to E in either case that stands alone once the punctuation rule of VQA is applied.
+
+    So "a cat is first" is an A, and "C: moving up" a C.
+    """
+    found = re.match(r"([A-E])\.\s*.+$", text.strip(), re.IGNORECASE)
+    if not found:
+        flat = without_punctuation(text.replace("\n", " ").replace("\t", " ").strip())
+        found = re.search(r"\b([A-E])\b", flat, re.IGNORECASE)
+    letter = found.group(1).upper() if found else ""
+    return letter if letter in letters else ""
+
+
+def choice_ranked(text: str, letters: str) -> str:
+    """Its rule for Video-MME and MLVU: a capital letter at the start or end counts most, then one behind "the answer is", then (A), A., A:, A), and A
+    before a blank; of equals the last. A text without any of these gives the last capital letter in it: "BAD" is a D. Later versions differ.
+    """
+    text = text.strip()
+    for mark in ",.!?;:'\"":
+        text = text.strip(mark)
+    bare, text = text.strip(), f" {text} "
+    dressed = [found for letter in letters for found in _places(letter, bare, text)]
+    anywhere = [(0, text.rfind(letter), letter) for letter in letters if letter in text]
+    return max(dressed or anywhere, default=(0, 0, ""))[2]
+
+
+NOUNS = ("answer", "correct answer", "best answer", "correct option", "best option", "choice", "correct choice")
+PHRASES = (*(f"{article}{noun} is" for noun in NOUNS for article in ("", "the ")), "my answer is", "my choice is", "i choose", "i select", "i pick",
+           "옵션", "정답은", "답은", "답:", "答案是", "答案为", "选", "答えは")  # of each, the first place in the text
+FORMS = ((6, "({})"), (5, "{}."), (4, "{}:"), (3, "{})"), (2, "{} "))
+
+
+def _places(letter: str, bare: str, text: str) -> Iterator[tuple[int, int, str]]:
+    """Where a letter stands like an answer: rank, position, letter."""
+    if re.match(rf"{letter}(?![^\W\d_])", bare):
+        yield 10, 0, letter
+    if re.search(rf"(?<![^\W\d_]){letter}$", bare):
+        yield 9, len(text) - 1, letter
+    lower = text.lower()
+    for phrase in PHRASES:
+        begin = lower.find(phrase)
+        if begin >= 0 and (place := text.find(letter, begin + len(phrase))) >= 0:
+            yield 7, place, letter
+    for rank, form in FORMS:
+        if (place := text.rfind(form.format(letter))) >= 0:
+            yield rank, place, letter
