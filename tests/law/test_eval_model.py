@@ -11,6 +11,7 @@ from data.world import WORDS, Scenes
 from eval.__main__ import main
 from eval.frame.benchmark import Item
 from eval.frame.model import Model, fingerprint, read_lever
+from eval.frame.result import Result
 from eval.pope import POPE
 from mm.language import Fresh, WordLevel
 from mm.masks import Causal, ImageBlock, Mask, Prefix
@@ -21,6 +22,8 @@ from mm.reweight import ACT, DARA, MODA
 from mm.sample import Sample, Turn
 from mm.streams import MLP
 from mm.vision import ConvViT
+from tests import layouts
+from tests.vlms import picture, toy
 
 ROOT = Path(__file__).parents[2]
 
@@ -272,3 +275,33 @@ def test_answers_of_other_weights_are_not_taken(directory: Path, tmp_path: Path,
     assert main(command) == 2
     assert "model was" in capsys.readouterr().err
     assert main([*command, "--overwrite", "true"]) == 0
+
+
+def test_an_answer_that_is_begun_goes_on_as_greedy_decoding_would(tmp_path: Path) -> None:
+    """Also beside answers that are not begun, and about clips of different lengths."""
+    vlm = toy(max_length=512)
+    vlm.save(tmp_path / "model")
+    model = Model(str(tmp_path))
+    media = [picture(seed, frames=frames) for seed, frames in ((1, 2), (2, 5), (3, 3))]
+    texts = [f"<video>\nis there a {shape} ?" for shape in ("star", "ring", "circle")]
+    whole = [vlm.generate([Sample(text, (clip,), (Turn(text),))], max_new_tokens=6)[0] for text, clip in zip(texts, media, strict=True)]
+    assert all(len(answer.split()) == 6 for answer in whole)  # it rambles, so that there is something to begin
+    begun = [" ".join(answer.split()[:count]) for answer, count in zip(whole, (2, 0, 1), strict=True)]
+    items = [Item(text, text, lambda clip=clip: (clip,), text, prefix=prefix)  # type: ignore[misc]
+             for text, clip, prefix in zip(texts, media, begun, strict=True)]
+    answers = [answer.text for answer in model.answer(items, 6)]
+    for prefix, rest, answer in zip(begun, answers, whole, strict=True):
+        assert f"{prefix} {rest}".split()[:6] == answer.split()
+
+
+def test_the_command_line_asks_about_clips(tmp_path: Path) -> None:
+    toy(config={"max_position_embeddings": 1024}).save(tmp_path / "model")
+    copy = layouts.mvbench(tmp_path / "copy")
+    given = ["--model", str(tmp_path), "--mvbench.data", str(copy), "--mvbench.sampling", "data.sampling.MVBench", "--mvbench.sampling.frames", "3",
+             "--mvbench.max_new_tokens", "3", "--order.size", "6", "--limit", "2"]
+    assert main(["mvbench", "order", "order:shuffled", *given]) == 0
+    assert {path.name for path in (tmp_path / "eval").glob("*limit2.json")} == {
+        "mvbench-limit2.json", "order-limit2.json", "order-shuffled-limit2.json"}
+    result = Result.load(tmp_path / "eval" / "mvbench-limit2.json")
+    assert result.n == 40
+    assert result.settings["sampling"] == {"class_path": "data.sampling.MVBench", "init_args": {"frames": 3}}
