@@ -1,5 +1,6 @@
 """Looking into a model: where its answers looked, which places decided them, pictures of both, and in which heads a rule helps."""
 from mm.analysis.attention import Look, looks
+from mm.analysis.clip import read_clip
 from mm.analysis.gamma_search import GammaSearch, search_gamma
 from mm.analysis.head_search import HeadProfile, lever, search_heads
 from mm.analysis.masses import Masses, masses
@@ -9,5 +10,5 @@ from mm.analysis.overlay import overlay, side_by_side
 from mm.analysis.picture import read_picture, seen
 from mm.analysis.reading import Direct, Reading, Rollout
 
-__all__ = ["looks", "Look", "Reading", "Direct", "Rollout", "Masses", "masses", "occlusion", "overlay", "side_by_side", "read_picture", "seen",
-           "Objective", "Accuracy", "Certainty", "HeadProfile", "search_heads", "GammaSearch", "search_gamma", "lever"]
+__all__ = ["looks", "Look", "Reading", "Direct", "Rollout", "Masses", "masses", "occlusion", "overlay", "side_by_side", "read_picture", "read_clip",
+           "seen", "Objective", "Accuracy", "Certainty", "HeadProfile", "search_heads", "GammaSearch", "search_gamma", "lever"]

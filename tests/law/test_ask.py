@@ -1,12 +1,20 @@
-"""python -m mm.ask: one question, one picture, one answer; and one sentence where something is wrong."""
+"""python -m mm.ask: one question, one picture or clip, one answer; and one sentence where something is wrong."""
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from mm.ask import ask, main, probability_of_yes, unknown_words
-from mm.sample import Sample
+from data.sampling import Even, SegmentMid
+from data.video import load_video
+from mm.analysis import read_clip
+from mm.analysis.clip import Sampling
+from mm.ask import ask, main, panels, probability_of_yes, strip, unknown_words
+from mm.models import VLM
+from mm.sample import Sample, Turn
+from mm.streams import MLP
+from tests.clips import write_bars, write_tone
 from tests.vlms import about, picture, toy
 
 
@@ -65,3 +73,83 @@ def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], mo
 def test_a_missing_folder_for_the_overlay_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(run), "--image", str(run / "x.png"), "is there a star ?", "--out", str(run / "no" / "o.png"), "--places", "0"]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def clip(run: Path) -> Path:
+    return write_bars(run / "c.mp4", 20, height=48, width=64)
+
+
+def test_it_answers_about_a_clip_and_draws_its_frames(run: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [str(run), "--video", str(clip), "which star is there ?", "--frames", "4", "--max-new-tokens", "3"]
+    assert main(given) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == "4 frames seen, at 0.08, 0.28, 0.48, 0.68 s"
+    assert out[2] == f"{run / 'c.ask.png'}: frames of the clip, where the answer looked"
+    assert Image.open(run / "c.ask.png").size == (4 * 192, 2 * 144)  # 64 x 48 px, three times as large
+    assert main([*given, "--sampling", "even", "--out", str(run / "even.png")]) == 0
+    assert "at 0.00, 0.24, 0.48, 0.76 s" in capsys.readouterr().out
+
+
+def test_the_answer_about_a_clip_is_what_generate_says(clip: Path) -> None:
+    vlm, media = toy(), read_clip(clip, 5)
+    reply = ask(vlm, media, "is there a star ?", max_new_tokens=4)
+    assert reply.text == vlm.generate([Sample("", (media,), (Turn("<video>\nis there a star ?"),))], max_new_tokens=4)[0]
+    assert reply.heats.shape == (5, 2, 2)
+
+
+def test_a_model_without_places_answers_all_the_same(run: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vlm = toy()
+    vlm = VLM(vlm.vision, Resampled(16, vlm.language.width), vlm.language).eval()
+    assert ask(vlm, read_clip(clip, 3), "is there a star ?", max_new_tokens=2).looks == ()
+    assert strip(vlm, ask(vlm, read_clip(clip, 3), "is there a star ?", max_new_tokens=2)).height == 144
+    assert panels(vlm, ask(vlm, picture(0).frames[0], "is there a star ?", max_new_tokens=2), places=0).width == 384
+
+
+class Resampled(MLP):
+    """Its tokens have no place in the picture."""
+
+    def out_grid(self, grid: tuple[int, int]) -> None:  # type: ignore[override]
+        return None
+
+
+@pytest.mark.parametrize("sampling", ["segment_mid", "even"])
+def test_frames_are_those_that_data_sets_take(clip: Path, sampling: Sampling) -> None:
+    policy = {"segment_mid": SegmentMid, "even": Even}[sampling]
+    for frames in (1, 3, 7, 19, 20, 64):
+        mine, theirs = read_clip(clip, frames, sampling), load_video(clip, policy(frames))
+        assert np.array_equal(mine.frames, theirs.pixels)
+        assert mine.times == pytest.approx(theirs.times)
+
+
+def test_a_turned_clip_is_upright(tmp_path: Path) -> None:
+    clip = write_bars(tmp_path / "turned.mp4", 6, height=48, width=64, rotation=90)
+    assert np.array_equal(read_clip(clip, 3).frames, load_video(clip, SegmentMid(3)).pixels)
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("none.mp4", "there is no file"), ("text.mp4", "is not a clip, or is damaged"), ("empty.mp4", "is not a clip"), ("cut.mp4", "holds no pictures"),
+    ("tone.mp4", "holds no pictures, only audio"), ("end.mp4", "cut off: 19 of 20 frames are there")])
+def test_broken_clips_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str) -> None:
+    (run / "text.mp4").write_text("no clip")
+    (run / "empty.mp4").write_bytes(b"")
+    (run / "cut.mp4").write_bytes(write_bars(run / "whole.mp4", 20).read_bytes()[:2000])
+    write_tone(run / "tone.mp4")
+    with av.open(str(run / "whole.mp4")) as source, av.open(str(run / "front.mp4"), "w", options={"movflags": "faststart"}) as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    (run / "end.mp4").write_bytes((run / "front.mp4").read_bytes()[:-60])  # with the index in front, so that what is left opens
+    assert main([str(run), "--video", str(run / name), "is there ?"]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_no_frames_and_two_media_are_refused(run: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run), "--video", str(clip), "is there ?", "--frames", "0"]) == 2
+    assert "ask for 1 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(run), "--video", str(clip), "--image", str(run / "x.png"), "is there ?"])
