@@ -2,7 +2,10 @@
 from mm.streams.attention import CrossAttention
 from mm.streams.base import ClipProjector, FrameByFrame, FrameProjector, Grid, Placeless, Places, Projector, TokenwiseProjector
 from mm.streams.c_abstractor import CAbstractor
+from mm.streams.causal_cross_attention import CausalCrossAttention
+from mm.streams.clip_time import ClipTime
 from mm.streams.efficient_probing import EfficientProbing
+from mm.streams.frame_mask import CausalCeil, CausalFloor, FrameMask, Full, LastSeen
 from mm.streams.linear import Linear
 from mm.streams.marked import Marked
 from mm.streams.mlp import MLP
@@ -11,4 +14,5 @@ from mm.streams.pool2d import Pool2d
 from mm.streams.token_packer import TokenPacker
 
 __all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "Marked",
-           "CrossAttention", "Linear", "MLP", "PixelShuffle", "PixelShuffleMLP", "Pool2d", "CAbstractor", "TokenPacker", "EfficientProbing"]
+           "CrossAttention", "Linear", "MLP", "PixelShuffle", "PixelShuffleMLP", "Pool2d", "CAbstractor", "TokenPacker", "EfficientProbing",
+           "CausalCrossAttention", "FrameMask", "CausalCeil", "CausalFloor", "Full", "LastSeen", "ClipTime"]
