@@ -99,7 +99,10 @@ class Processor:
         except UnstableTemplateError as error:
             raise BadSample(sample.id, str(error)) from error
         is_media = np.logical_or.reduce([laid.ids == id for id in self.placeholders.values()])
-        places = [self.geometry.places(len(item.frames)) for item in sample.media]
+        try:
+            places = [self.geometry.places(len(item.frames)) for item in sample.media]
+        except ValueError as error:
+            raise BadSample(sample.id, str(error)) from error
         counts = self._counts(sample, laid.ids, is_media, places)
         length = int(counts.sum())
         if length > self.max_length:
