@@ -11,9 +11,10 @@ from mm.streams.marked import Marked
 from mm.streams.mlp import MLP
 from mm.streams.pixel_shuffle import PixelShuffle, PixelShuffleMLP
 from mm.streams.pool2d import Pool2d
+from mm.streams.qformer import QFormer
 from mm.streams.resampler import Resampler
 from mm.streams.token_packer import TokenPacker
 
 __all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "Marked",
            "CrossAttention", "Linear", "MLP", "PixelShuffle", "PixelShuffleMLP", "Pool2d", "CAbstractor", "TokenPacker", "EfficientProbing",
-           "CausalCrossAttention", "FrameMask", "CausalCeil", "CausalFloor", "Full", "LastSeen", "ClipTime", "Resampler"]
+           "CausalCrossAttention", "FrameMask", "CausalCeil", "CausalFloor", "Full", "LastSeen", "ClipTime", "Resampler", "QFormer"]
