@@ -45,14 +45,14 @@ def test_floor_hides_the_last_frames_from_too_few_queries() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(**COUNTS, mask=some.sampled_from(MASKS), size=some.integers(1, 3))
-def test_frame_by_frame_is_the_dense_mask(queries: int, frames: int, mask: FrameMask, size: int) -> None:
+@given(**COUNTS, mask=some.sampled_from(MASKS), size=some.integers(1, 3), joined=some.sampled_from([1, 8, 512]))
+def test_frame_by_frame_is_the_dense_mask(queries: int, frames: int, mask: FrameMask, size: int, joined: int) -> None:
     first = mask.first(queries, frames)
     q, k, v = random_qkv(queries, batch=2, queries=queries, keys=frames * size, grad=True)
     seen = torch.arange(queries)[:, None] >= torch.from_numpy(first).repeat_interleave(size)
     scores = q @ k.repeat_interleave(2, 1).transpose(-1, -2) / q.shape[-1] ** 0.5
     wanted = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ v.repeat_interleave(2, 1)
-    found = prefix_attention(q, k, v, first.tolist())
+    found = prefix_attention(q, k, v, first.tolist(), joined=joined)
     torch.testing.assert_close(found, wanted, **CLOSE)
     weight = torch.randn_like(found)
     for ours, theirs in zip(*(torch.autograd.grad((out * weight).sum(), (q, k, v)) for out in (found, wanted)), strict=True):
@@ -85,6 +85,31 @@ def test_a_frame_changes_only_queries_that_see_it(name: str, frames: int) -> Non
         after = tokens(projector, changed)
         assert torch.equal(after[same], before[same])
         assert bool((after[~same] != before[~same]).any(-1).all())
+
+
+@pytest.mark.parametrize("joined", [1, 6, 512])
+def test_frames_not_seen_change_nothing_however_they_are_joined(joined: int) -> None:
+    q, k, v = random_qkv(queries=9, keys=14)
+    first = CausalCeil().first(9, 7).tolist()
+    before = prefix_attention(q, k, v, first, joined=joined)
+    for frame in range(7):
+        changed = k.clone(), v.clone()
+        for table in changed:
+            table[:, :, 2 * frame:2 * frame + 2] += 1
+        after = prefix_attention(q, *changed, first, joined=joined)
+        assert torch.equal(after[:, :, :first[frame]], before[:, :, :first[frame]])
+        assert bool((after[:, :, first[frame]:] != before[:, :, first[frame]:]).any(-1).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_low_precision_stays_near_the_dense_mask(dtype: torch.dtype) -> None:
+    q, k, v = (x.to(dtype) for x in random_qkv(queries=64, keys=64 * 4))
+    first = CausalCeil().first(64, 64)
+    seen = torch.arange(64)[:, None] >= torch.from_numpy(first).repeat_interleave(4)
+    wanted = torch.nn.functional.scaled_dot_product_attention(q.double(), k.double(), v.double(), seen, enable_gqa=True)
+    found = prefix_attention(q, k, v, first.tolist(), joined=1)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-2 if dtype == torch.bfloat16 else 5e-6)
 
 
 @pytest.mark.parametrize("name", ["ccam v1.0", "ccam v1.2"])
@@ -136,7 +161,7 @@ def test_odd_widths_have_times_too() -> None:
         ClipTime(0.1)
 
 
-@pytest.mark.parametrize("frames", [16, 48])
+@pytest.mark.parametrize("frames", [48, 96])
 def test_nothing_as_large_as_a_dense_mask_is_made(frames: int) -> None:
     queries, size = 512, 64
     q, k, v = (x.float().detach().requires_grad_() for x in random_qkv(batch=1, heads=1, key_heads=1, queries=queries, keys=frames * size))
