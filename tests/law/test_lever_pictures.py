@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 import mm
-from mm.analysis.levers import Places, mask_matrices, mass_bars, moved, position_maps
+from mm.analysis.levers import Places, frame_masks, mask_matrices, mass_bars, moved, position_maps
 from mm.analysis.levers.__main__ import main
 from mm.analysis.levers.masks import LATER, LOST, PANELS, PAST, prompt
 from mm.analysis.masses import masses
@@ -46,6 +46,15 @@ def test_causal_attention_hides_nothing_that_came_before() -> None:
     assert not painted(colours(0), LOST).any()
 
 
+def test_frame_masks_are_the_masks() -> None:
+    axes = frame_masks(counts=((4, 8),)).axes
+    ceil, floor, full = (np.asarray(one.images[0].get_array()) for one in axes)
+    assert [row.sum() for row in ceil] == [2, 4, 6, 8]
+    assert [row.sum() for row in floor] == [1, 3, 5, 7]
+    assert full.all()
+    assert any("1 frame seen by none" in text.get_text() for text in axes[1].texts)
+
+
 def test_position_maps_are_the_positions() -> None:
     rings = position_maps(grids=((5, 7),)).axes[2].images[0].get_array()
     assert rings.tolist() == [[0] * 7, [0, *[1] * 5, 0], [0, 1, 2, 2, 2, 1, 0], [0, *[1] * 5, 0], [0] * 7]
@@ -80,6 +89,6 @@ def test_the_command_writes_the_pictures(tmp_path: Path, capsys: pytest.CaptureF
     toy(config={"num_hidden_layers": 3}).save(tmp_path / "model")
     Image.fromarray(about(1).media[0].frames[0]).save(tmp_path / "x.png")
     assert main([str(tmp_path / "out"), "is there a star ?", "--model", str(tmp_path / "model"), "--image", str(tmp_path / "x.png")]) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"masks.png", "positions.png", "masses.png", "moved.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"masks.png", "ccam.png", "positions.png", "masses.png", "moved.png"}
     assert main([str(tmp_path / "out"), "--model", str(tmp_path / "model")]) == 2
     assert "give --image and a question" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""python -m mm.analysis.levers OUT/: writes masks.png and positions.png, which need no model.
+"""python -m mm.analysis.levers OUT/: writes masks.png, ccam.png and positions.png, which need no model.
 
 With --model runs/demo --image x.png "is there a star ?" also masses.png and moved.png: how VAR shares out what the answer's first token sees.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mm.analysis.levers import mask_matrices, mass_bars, moved, position_maps
+from mm.analysis.levers import frame_masks, mask_matrices, mass_bars, moved, position_maps
 from mm.analysis.levers.style import save
 from mm.analysis.masses import masses
 from mm.analysis.picture import read_picture
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first-layer", type=int, default=2, help="in which VAR acts (default: 2)")
     given = parser.parse_args(arguments)
     try:
-        figures = {"masks": mask_matrices(), "positions": position_maps()}
+        figures = {"masks": mask_matrices(), "ccam": frame_masks(), "positions": position_maps()}
         if given.model:
             if not (given.image and given.question):
                 raise ValueError('--model draws what a model sees of a picture; give --image and a question, like "is there a star ?"')
