@@ -35,6 +35,10 @@ SMALLER = {
     "llava-1.5.yaml": (*small_tower("clip_vision_model", 8), *SMALL_RUN, *small_language("llama")),
     "llava-onevision.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2")),
     "smolvlm.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("llama")),
+    **{f"video-ccam-{size}.yaml": (*small_tower("siglip_vision_model", 3), *small_language("llama"), "--model.projector.queries", "8")
+       for size in ("4b", "9b", "14b")},
+    "video-ccam-7b-v1.2.yaml": (*small_tower("siglip_vision_model", 3), *small_language("qwen2"), "--model.projector.queries", "8",
+                                "--model.projector.width", "16", "--model.projector.intermediate", "16"),
 }
 
 
