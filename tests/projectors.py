@@ -3,6 +3,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mm.streams import MLP, CAbstractor, EfficientProbing, Linear, PixelShuffle, PixelShuffleMLP, Pool2d, Projector, TokenPacker
+from tests.query_projectors import FACTORIES
 
 # From (in_width, out_width), for features on a grid of 4 x 4 and an encoder of two layers.
 PROJECTORS: dict[str, Callable[[int, int], Projector]] = {
@@ -17,4 +18,7 @@ PROJECTORS: dict[str, Callable[[int, int], Projector]] = {
     "c-abstractor, whole": partial(CAbstractor, tokens=4, hidden=8, depth=2, grid=(4, 4), norm=True, ends=2),
     "token packer": partial(TokenPacker, factor=2, levels=(-2, -1), heads=2),
     "efficient probing": partial(EfficientProbing, queries=3),
+    **FACTORIES,
 }
+# Those that cannot take features without a place in the picture.
+NEED_A_GRID = {"pixel shuffle", "pixel shuffle, mlp", "pool, average", "pool, max", "c-abstractor, whole", "token packer"}

@@ -15,10 +15,10 @@ from mm.masks import ImageBlock, PositionCausal
 from mm.models import VLM
 from mm.positions import Concentric
 from mm.sample import Sample, Turn
-from mm.streams import MLP, CAbstractor, FrameProjector, Grid, Pool2d, Projector, TokenPacker, TokenwiseProjector
+from mm.streams import MLP, CAbstractor, FrameProjector, Grid, Pool2d, Projector, TokenPacker
 from mm.tokens import Kind
 from mm.training.loss import token_loss
-from tests.projectors import PROJECTORS
+from tests.projectors import NEED_A_GRID, PROJECTORS
 from tests.vlms import about, picture, toy
 
 WIDTH, OUT = 8, 6
@@ -227,8 +227,7 @@ def test_rings_need_a_whole_raster_and_say_so(name: str) -> None:
 @EVERY
 def test_fewer_features_are_projected_where_no_grid_is_needed_and_refused_where_one_is(name: str) -> None:
     keep = VMTC(kept=6, merged=2)
-    if isinstance(PROJECTORS[name](WIDTH, OUT), TokenwiseProjector) or name in ("efficient probing", "c-abstractor", "c-abstractor, pooling") or (
-            name.startswith("pool") and name not in ("pool, average", "pool, max")):
+    if name not in NEED_A_GRID:
         vlm = model(name, keep=keep)
         assert vlm.geometry.grid is None
         assert (vlm.geometry.places(2)[1:] == -1).all()
