@@ -74,11 +74,12 @@ def attention_received(direction: Tensor, sharpness: float) -> Tensor:
 
 
 def clusters(direction: Tensor, weight: Tensor, count: int, rounds: int) -> Tensor:
-    """Cluster of each unit vector [F, R, C] by k-means on the sphere, [F, R]; every cluster keeps at least its seed's place."""
+    """Cluster of each unit vector [F, R, C] by k-means on the sphere, [F, R]; none is empty."""
     seeds = weight.argmin(1, keepdim=True)
     nearest = (direction @ taken(direction, seeds).transpose(1, 2)).squeeze(-1)  # cosine to the nearest seed
     for _ in range(count - 1):
-        seeds = torch.cat([seeds, nearest.argmin(1, keepdim=True)], 1)
+        further = nearest.scatter(1, seeds, torch.inf).argmin(1, keepdim=True)  # never one again, where features coincide
+        seeds = torch.cat([seeds, further], 1)
         nearest = torch.maximum(nearest, (direction @ taken(direction, seeds[:, -1:]).transpose(1, 2)).squeeze(-1))
     centres = taken(direction, seeds)
     for _ in range(rounds):
@@ -86,4 +87,7 @@ def clusters(direction: Tensor, weight: Tensor, count: int, rounds: int) -> Tens
         member = one_hot(cluster, count).to(direction.dtype) * weight.unsqueeze(-1)
         total = member.transpose(1, 2) @ direction
         centres = torch.where(total.norm(dim=-1, keepdim=True) > 0, normalize(total, dim=-1), centres)
-    return cluster
+    # Of coincident features all are nearest to the same centre; each cluster of such a frame gets its seed back.
+    own = cluster.scatter(1, seeds, torch.arange(count, device=seeds.device).expand_as(seeds))
+    short = (one_hot(cluster, count).sum(1) == 0).any(1, keepdim=True)
+    return torch.where(short, own, cluster)

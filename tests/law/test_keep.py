@@ -53,6 +53,12 @@ def test_equal_features_merge_into_themselves() -> None:
     torch.testing.assert_close(out[0, 8:].sort(0).values, x[0, [0, 1, 2, 3, 4]].sort(0).values, rtol=0, atol=1e-6)
 
 
+def test_a_blank_picture_gives_no_empty_tokens() -> None:
+    blank = torch.ones(1, 16, 8)
+    torch.testing.assert_close(VMTC(kept=4, merged=3)(blank, (4, 4)), torch.ones(1, 7, 8))
+    torch.testing.assert_close(VMTC(kept=4, merged=12)(blank, (4, 4)), torch.ones(1, 16, 8))
+
+
 def test_a_frame_is_the_same_alone_and_among_others() -> None:
     x, keep = features(), VMTC(kept=4, merged=3)
     torch.testing.assert_close(keep(x, (4, 4))[1:2], keep(x[1:2], (4, 4)), rtol=0, atol=1e-12)
