@@ -21,11 +21,13 @@ class LastMLP:
     def __init__(self, model: PreTrainedModel) -> None:
         last = list(getattr(model.base_model, "layers", [nn.Module()]))[-1]
         mlp: Any = getattr(last, "mlp", None)
-        self.serves = isinstance(getattr(mlp, "down_proj", None), nn.Module) and passes_on(model.base_model) and passes_on(last)
+        attention: Any = getattr(last, "self_attn", None)
+        self.serves = (isinstance(getattr(mlp, "down_proj", None), nn.Module) and isinstance(attention, nn.Module)
+                       and all(map(passes_on, (model.base_model, last, attention))))
         self.rows: Tensor | None = None
         self.shape = torch.Size()
         if self.serves:
-            last.register_forward_pre_hook(self.begin, with_kwargs=True)
+            attention.register_forward_pre_hook(self.begin, with_kwargs=True)  # in the block, so that a recomputation comes through it
             mlp.register_forward_pre_hook(self.take)
             mlp.register_forward_hook(self.put_back)
 
@@ -33,7 +35,7 @@ class LastMLP:
         """What to call the decoder with besides: nothing where all rows are read."""
         return {ARGUMENT: rows} if self.serves and rows is not None else {}
 
-    def begin(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def begin(self, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self.rows = kwargs.get(ARGUMENT)
         return args, kwargs
 

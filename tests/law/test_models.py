@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from mm.masks import Causal, ContextBidirectional, ImageBlock, Mask, ModalityMutual
-from mm.models import VLM, Branches, Dialogue, Output
+from mm.models import VLM, Batch, Branches, Dialogue, Output
 from mm.models.processor import pack
 from mm.positions import Positions, Restart, Sequential
 from mm.sample import Sample, Turn
@@ -181,6 +181,20 @@ def test_gradient_checkpointing_changes_no_gradient(mask: Mask, positions: Posit
     pairs = list(zip(gradients(plain, about(1, *QUESTIONS)), gradients(checkpointed, about(1, *QUESTIONS)), strict=True))
     assert len(pairs) > 20
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_two_passes_before_their_backward_passes_keep_their_rows_apart() -> None:
+    vlm = toy(gradient_checkpointing=True).train()
+    batches = [vlm.processor.collate([vlm.processor.encode(about(1, *turns))]) for turns in ((), (("what do you see ?", "a red star and a ring ."),))]
+    weight = vlm.language.model.base_model.layers[0].mlp.down_proj.weight  # type: ignore[union-attr, index]
+
+    def loss(batch: Batch) -> Tensor:
+        out = vlm(batch)
+        return cross_entropy(out.logits, out.targets)
+
+    alone = [torch.autograd.grad(loss(batch), weight)[0] for batch in batches]
+    for late, wanted in zip([loss(batch) for batch in batches], alone, strict=True):
+        assert torch.equal(torch.autograd.grad(late, weight)[0], wanted)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="compiling for a CPU needs a C++ compiler")
