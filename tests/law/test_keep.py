@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 import mm
-from mm.keep import VMTC, All, Keep
+from mm.keep import VMTC, All, Keep, Pool
 from mm.keep.vmtc import attention_received
 from mm.tokens import Kind
 from tests.vlms import about, toy
@@ -91,3 +91,21 @@ def test_too_few_features_are_an_error_that_counts_them() -> None:
         VMTC(kept=15, merged=2).num_tokens((4, 4))
     with pytest.raises(ValueError, match="kept and rounds are at least 1"):
         VMTC(kept=0, merged=2)
+
+
+def test_pooled_tokens_are_means_of_their_cells() -> None:
+    x = features()
+    placed = x.view(3, 4, 4, 8)
+    wanted = torch.stack([placed[:, r:r + 2, c:c + 2].mean((1, 2)) for r in (0, 2) for c in (0, 2)], 1)
+    torch.testing.assert_close(Pool(2)(x, (4, 4)), wanted, rtol=0, atol=1e-12)
+    assert (Pool(2).num_tokens((4, 4)), Pool(2).out_grid((4, 4))) == (4, (2, 2))
+    torch.testing.assert_close(Pool(1)(x, (4, 4))[:, 0], x.mean(1), rtol=0, atol=1e-12)
+    influence = torch.autograd.functional.jacobian(lambda y: Pool(3)(y, (4, 4)).sum(), x)
+    assert (influence > 0).all()
+
+
+def test_more_means_than_the_grid_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="size 5 asks for more than the 4x6 grid has; take 4 or less"):
+        Pool(5).num_tokens((4, 6))
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        Pool(0)
