@@ -35,12 +35,16 @@ class CrossAttention(nn.Module):
         """Keys and values [B, Hk, N, head_width], which may be kept while the queries go on."""
         return self.split(self.key(source), self.key_heads), self.split(self.value(source), self.key_heads)
 
+    def queries(self, x: Tensor) -> Tensor:
+        """[B, Q, width] → [B, H, Q, head_width]"""
+        return self.split(self.query(x), self.heads)
+
     def forward(self, x: Tensor, source: Tensor | tuple[Tensor, Tensor], mask: Tensor | Visibility | None = None, dropout: float = 0.0) -> Tensor:
         """source: the other stream, or what `keys` made of it. mask: bool, broadcastable to [B, H, Q, N], True where a query sees a key; a query that
         sees none gets zeros from the attention, and so the bias of the output. dropout: share of the weights that is dropped.
         """
         k, v = self.keys(source) if isinstance(source, Tensor) else source
-        out = attend(self.split(self.query(x), self.heads), k, v, mask, dropout=dropout).out
+        out = attend(self.queries(x), k, v, mask, dropout=dropout).out
         return self.out(out.transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor, heads: int) -> Tensor:
