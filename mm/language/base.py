@@ -12,8 +12,10 @@ from mm.attention.session import Session
 from mm.language import seam
 from mm.language.anatomy import key_shape
 from mm.language.last import LastMLP
+from mm.language.streams import SOURCES
 from mm.masks import Mask
 from mm.reweight import Rule, Rules
+from mm.streams import Sources
 from mm.tokens import TokenMap
 
 DENSE = 2**25  # entries of a dense mask beyond which rows are long
@@ -71,12 +73,12 @@ class Language(nn.Module):
         return Rules(rules, self.layers, self.heads, *key_shape(self.config))
 
     def forward(self, embeds: Tensor, mask: Mask, tokens: TokenMap, position_ids: Tensor, rules: Sequence[Rule] = (),
-                rows: Tensor | None = None) -> Tensor:
+                rows: Tensor | None = None, sources: Sources | None = None) -> Tensor:
         """Embeddings [B, N, width] → hidden states [B, N, width] before the head; [R, width] at `rows`, indices into flattened tokens, if given.
 
-        tokens: as the position ids place them.
+        tokens: as the position ids place them. sources: what the blocks of a stream read (`mm.language.insert`).
         """
-        arguments = self._levers(mask, tokens, tuple(rules)) | self.last_mlp.arguments(rows)
+        arguments = self._levers(mask, tokens, tuple(rules)) | self.last_mlp.arguments(rows) | ({} if sources is None else {SOURCES: sources})
         hidden = self.model.base_model(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **arguments).last_hidden_state
         return hidden if rows is None else hidden.flatten(0, 1)[rows]
 

@@ -9,6 +9,7 @@ from transformers import GenerationConfig
 from mm.attention import Plan, activated
 from mm.models.batch import Batch
 from mm.models.modes import evaluating
+from mm.streams import showing
 
 if TYPE_CHECKING:
     from mm.models.vlm import VLM
@@ -26,6 +27,8 @@ def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sa
     with evaluating(vlm), activated(plan), torch.random.fork_rng(enabled=do_sample):
         if do_sample:
             torch.manual_seed(seed)
-        ids = model.generate(  # type: ignore[operator]
-            inputs_embeds=vlm.embed(batch), attention_mask=batch.tokens.is_real.long(), generation_config=settings)
+        embeds, sources = vlm.read(batch)
+        with showing(sources):
+            ids = model.generate(  # type: ignore[operator]
+                inputs_embeds=embeds, attention_mask=batch.tokens.is_real.long(), generation_config=settings)
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]

@@ -26,7 +26,7 @@ def description(vlm: VLM) -> dict[str, Any]:
     names = ("vision", "projector", "language", "mask", "positions", "keep", "layout")
     rules = [describe(rule, offline=True) for rule in vlm.reweight]
     return {"format": FORMAT, **{name: describe(getattr(vlm, name), offline=True) for name in names}, "reweight": rules,
-            "max_length": vlm.max_length}
+            "max_length": vlm.max_length, **({} if vlm.streams is None else {"streams": describe(vlm.streams.stream, offline=True)})}
 
 
 def save(vlm: VLM, directory: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mm.keep import All, Keep
 from mm.language.base import Language
+from mm.language.streams import Streams, insert
 from mm.masks import Causal, Mask
 from mm.models import save
 from mm.models.batch import Batch, Output
@@ -18,7 +19,7 @@ from mm.models.processor import Geometry, Processor, Row
 from mm.positions import Positions, Sequential
 from mm.reweight import Rule
 from mm.sample import Sample
-from mm.streams import Placeless, Projector
+from mm.streams import Placeless, Projector, Sources, Stream
 from mm.vision import VisionEncoder
 
 
@@ -31,11 +32,12 @@ class VLM(nn.Module):
         keep: what the projector gets to see of the encoder's features.
         layout: how the turns of a sample share a row.
         max_length: longest row that is accepted, by default what the decoder was made for.
+        streams: blocks inside the decoder that read the encoder's features directly; they are a part like the others.
     """
 
     def __init__(self, vision: VisionEncoder, projector: Projector, language: Language, mask: Mask | None = None, positions: Positions | None = None,
                  layout: Layout | None = None, max_length: int | None = None, reweight: Sequence[Rule] | None = None,
-                 keep: Keep | None = None) -> None:
+                 keep: Keep | None = None, streams: Stream | None = None) -> None:
         super().__init__()
         for name, found, expected in (("in_width", projector.in_width, vision.width), ("out_width", projector.out_width, language.width)):
             if found != expected:
@@ -45,6 +47,7 @@ class VLM(nn.Module):
         self.vision, self.projector, self.language = vision, projector, language
         self.mask, self.positions = mask or Causal(), positions or Sequential()
         self.reweight = language.rules(reweight or ())
+        self.streams: Streams | None = None if streams is None else insert(language.model, streams, vision.width)
         self.max_length = max_length or int(getattr(language.config, "max_position_embeddings", 0)) or 2**20
         self._keep, self._layout = keep or All(), layout or Dialogue()
         self.processor = self._processor()
@@ -91,21 +94,27 @@ class VLM(nn.Module):
 
     def hidden(self, batch: Batch, rows: Tensor | None = None) -> Tensor:
         """Hidden states before the head, [B, N, width]; [R, width] at `rows`, indices into the flattened tokens, if given, which costs less."""
-        position_ids = self.positions.assign(batch.tokens)
-        return self.language(self.embed(batch), self.mask, batch.tokens.at(position_ids), position_ids, self.reweight, rows)
+        position_ids, (embeds, sources) = self.positions.assign(batch.tokens), self.read(batch)
+        return self.language(embeds, self.mask, batch.tokens.at(position_ids), position_ids, self.reweight, rows, sources)
 
     def embed(self, batch: Batch) -> Tensor:
         """Text embeddings with the media's tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""
+        return self.read(batch)[0]
+
+    def read(self, batch: Batch) -> tuple[Tensor, Sources | None]:
+        """The embeddings, and what the blocks of the streams read besides, None without streams or media."""
         text = self.language.embed(batch.input_ids)
         if not len(batch.pixels):
-            return text
-        grid = self.vision.grid
-        kept = self.keep(self.vision(batch.pixels, self.projector.levels), grid)
-        vision = self.projector.project(kept, self.keep.out_grid(grid) or (1, kept.shape[1]), batch.frames.tolist())
+            return text, None
+        grid, frames = self.vision.grid, batch.frames.tolist()
+        features = self.vision(batch.pixels, self.projector.levels)
+        kept = self.keep(features, grid)
+        vision = self.projector.project(kept, self.keep.out_grid(grid) or (1, kept.shape[1]), frames)
         if len(vision) != len(batch.vision_at):
             raise ValueError(f"{len(batch.pixels)} frames gave {len(vision)} tokens, and the batch that begins with sample {batch.ids[0]!r} has room "
                              f"for {len(batch.vision_at)}; make its rows with this model's processor")
-        return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.to(text.dtype)).view_as(text)
+        sources = None if self.streams is None else self.streams.stream.read(features[..., :self.vision.width], grid, frames, batch.tokens)
+        return text.flatten(0, 1).index_copy(0, batch.vision_at, vision.to(text.dtype)).view_as(text), sources
 
     def generate(self, samples: Sequence[Row | Sample], max_new_tokens: int = 64, num_beams: int = 1, do_sample: bool = False,
                  temperature: float = 1.0, seed: int = 0) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mm.models.save import fill, read, unique
 
-RULES = "reweight."  # what the names of their parameters begin with
+ADDED = ("reweight.", "streams.")  # what the names of the parameters of rules and streams begin with
 
 
 class CheckpointError(RuntimeError):
@@ -90,14 +90,14 @@ def few(names: Iterable[str], count: int = 3) -> str:
 def load_weights(model: nn.Module, source: Path) -> None:
     """Start `model` with the weights of a finished run: its directory, its model directory, or the .safetensors file.
 
-    Rules that train may be new to it: where the run had none, they begin as they are made, without effect.
+    Rules that train, and streams, may be new to it: where the run had none, they begin as they are made, without effect.
     """
     path = next((p for p in (source, source / "model.safetensors", source / "model" / "model.safetensors") if p.is_file()), None)
     if path is None:
         raise CheckpointError(f"model.init_from: no model.safetensors in {source} or {source / 'model'}; a run writes it when it has finished.")
     found = read(path)
-    new = {} if any(name.startswith(RULES) for name in found) else {name: value for name, value in unique(model).items() if name.startswith(RULES)}
-    fill(model, new | found, path)
+    absent = tuple(kind for kind in ADDED if not any(name.startswith(kind) for name in found))
+    fill(model, {name: value for name, value in unique(model).items() if name.startswith(absent)} | found, path)
 
 
 class Checkpoints(Checkpoint):

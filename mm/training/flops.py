@@ -11,6 +11,8 @@ from mm.models.batch import Batch
 PEAKS = {"H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12, "L4": 121e12,
          "4090": 165e12}
 
+FEATURE_MAPS = ("attention.key.weight", "attention.value.weight")  # of blocks of a stream; the others take tokens
+
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the data sheet for a known GPU; otherwise of a matrix product measured here, with the threads that training uses."""
@@ -39,7 +41,8 @@ def size(part: nn.Module) -> tuple[int, bool]:
 
 class Work:
     """FLOP of a training step: 6 per parameter and token where it trains, 4 where gradients only pass through, 2 where they do not reach, plus
-    12 · layers · width · N² / 2 a row for attention. Padding, recomputation and what a mask allows beyond the causal half are not counted as work.
+    12 · layers · width · N² / 2 a row for attention. Padding, recomputation and what a mask allows beyond the causal half are not counted as work;
+    of the blocks of a stream the maps are, their attention is not.
     """
 
     def __init__(self, vlm: VLM) -> None:
@@ -51,6 +54,11 @@ class Work:
         rows, cols = vlm.vision.grid
         self.frame = rows * cols * (vision * (6 if vision_trains else 2) + projector * (6 if projector_trains else 4 if vision_trains else 2))
         self.token, self.label = blocks * (6 if language_trains else 4), head.numel() * (6 if language_trains else 4)
+        for name, parameter in () if vlm.streams is None else vlm.streams.named_parameters():
+            if name.startswith("reader.") or name.endswith(FEATURE_MAPS):
+                self.frame += rows * cols * parameter.numel() * (6 if parameter.requires_grad else 2)
+            else:
+                self.token += parameter.numel() * (6 if parameter.requires_grad else 4)
         config = model.config.get_text_config()
         self.pair = 12 * config.num_hidden_layers * config.hidden_size / 2
 

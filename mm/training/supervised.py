@@ -14,7 +14,7 @@ from mm.masks import Causal, Mask
 from mm.models import VLM, Batch, Dialogue, Layout
 from mm.positions import Positions, Sequential
 from mm.reweight import Rule
-from mm.streams import Projector
+from mm.streams import Projector, Stream
 from mm.training.checkpoint import check_fits, load_weights
 from mm.training.halt import stop
 from mm.training.loader import Drawn
@@ -54,11 +54,12 @@ class Supervised(lightning.LightningModule):
         max_length: int | None = None,
         init_from: str | None = None,
         feature_cache: FeatureCache | None = None,
+        streams: Stream | None = None,
     ) -> None:
         super().__init__()
         self.vision, self.projector, self.language = vision, projector, language
         self.levers = mask or Causal(), positions or Sequential(), layout or Dialogue()
-        self.rules, self.keep = reweight or [], keep
+        self.rules, self.keep, self.streams = reweight or [], keep, streams
         self.rates, self.schedule, self.optim = train, schedule or Cosine(), optim or Optim()
         self.max_length, self.init_from, self.feature_cache = max_length, init_from, feature_cache
         self.vlm: VLM
@@ -75,7 +76,7 @@ class Supervised(lightning.LightningModule):
             return
         encoder, decoder = self.vision(), self.language()
         self.vlm = VLM(encoder, self.projector(encoder.width, decoder.width), decoder, *self.levers, max_length=self.max_length,
-                       reweight=self.rules, keep=self.keep)
+                       reweight=self.rules, keep=self.keep, streams=self.streams)
         if self.init_from is not None:
             load_weights(self.vlm, Path(self.init_from))
         freeze_others(self.vlm, self.rates)
