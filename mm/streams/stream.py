@@ -69,8 +69,8 @@ class Stream(ABC):
         if self.reader is None:
             return width
         if self.reader.levels:
-            raise ValueError(f"{type(self).__name__}: its reader {type(self.reader).__name__} wants further layers of the encoder, {self.reader.levels}, "
-                             "and blocks read the encoder's own features; take a reader without levels")
+            raise ValueError(f"{type(self).__name__}: its reader {type(self.reader).__name__} wants further layers of the encoder, "
+                             f"{self.reader.levels}, and blocks read the encoder's own features; take a reader without levels")
         if self.reader.in_width != width:
             raise ValueError(f"{type(self).__name__}: its reader {type(self.reader).__name__} takes features {self.reader.in_width} wide, and the "
                              f"encoder's are {width}; build it with in_width={width}")

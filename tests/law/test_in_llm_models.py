@@ -19,18 +19,9 @@ from mm.models.processor import pack
 from mm.positions import Restart
 from mm.reweight import ZeroTuning
 from mm.sample import Media, Sample, Turn
-from mm.streams import (
-    AllPrevious,
-    ClipProjector,
-    DualCrossAttention,
-    GatedCrossAttention,
-    Grid,
-    LlamaVisionCrossAttention,
-    Marker,
-    OwnFrame,
-    Sources,
-    Stream,
-)
+from mm.streams import AllPrevious, DualCrossAttention, GatedCrossAttention, LlamaVisionCrossAttention, Marker, OwnFrame, Sources, Stream
+from mm.streams.base import ClipProjector, Grid
+from mm.streams.linear import Linear
 from mm.training.checkpoint import load_weights
 from mm.training.rates import freeze_others, groups_of
 from tests.crossings import opened, rows_of, streamed, watching
@@ -314,6 +305,27 @@ def test_flamingo_reads_what_a_reader_makes_where_a_marker_stands() -> None:
     plain = toy(seed=2)
     with pytest.raises(ValueError, match="its reader Halves takes features 8 wide, and the encoder's are 16; build it with in_width=16"):
         VLM(plain.vision, Marker(16, 32), plain.language, streams=GatedCrossAttention(every=1, reader=Halves(8, 12)))
+
+
+class TwoLayers(Linear):
+    """A projector that reads a further layer of the encoder."""
+
+    levels = (-2,)
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__(in_width, out_width)
+        self.map = nn.Linear(2 * in_width, out_width)
+
+
+def test_blocks_read_the_encoder_s_own_features_whatever_the_projector_reads() -> None:
+    wide = toy(projector=TwoLayers, depth=2)
+    vlm = VLM(wide.vision, wide.projector, wide.language, streams=DualCrossAttention(every=1)).eval()
+    batch = vlm.processor.collate([vlm.processor.encode(SAMPLES[1])])
+    with torch.no_grad():
+        assert torch.equal(vlm.read(batch)[1].features, vlm.vision(batch.pixels).flatten(0, 1))
+    plain = toy()
+    with pytest.raises(ValueError, match=r"its reader TwoLayers wants further layers of the encoder, \(-2,\)"):
+        VLM(plain.vision, plain.projector, plain.language, streams=DualCrossAttention(every=1, reader=TwoLayers(16, 16)))
 
 
 def test_decoders_without_a_place_for_the_blocks_are_refused() -> None:
