@@ -31,6 +31,7 @@ class Supervised(lightning.LightningModule):
     train: glob over parameter names → learning rate. What no glob matches is frozen; a glob that matches nothing is an error. Later globs win.
     schedule, optim: how rates go over the run; AdamW and clipping. max_length: longest row, by default what the decoder was made for.
     init_from: run directory (or saved model) whose weights the parts start with, as a second stage does.
+    streams: blocks inside the language model; their parameters are `streams.*`.
     feature_cache: where the features of a frozen encoder are kept; ValueError if the encoder trains.
     Gradient checkpointing and compilation by block are options of the language part.
 

@@ -39,6 +39,11 @@ SMALLER = {
        for size in ("4b", "9b", "14b")},
     "video-ccam-7b-v1.2.yaml": (*small_tower("siglip_vision_model", 3), *small_language("qwen2"), "--model.projector.queries", "8",
                                 "--model.projector.width", "16", "--model.projector.intermediate", "16"),
+    "crosslmm-2b.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2"), "--model.streams.every", "1"),
+    "crosslmm-7b.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2"), "--model.streams.every", "1"),
+    "flamingo-style.yaml": (*small_tower("clip_vision_model", 8), *SMALL_RUN, *small_language("qwen3"), "--model.streams.every", "1"),
+    "crosslmm-align.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
+    "crosslmm-tune.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
 }
 
 
