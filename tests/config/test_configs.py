@@ -41,7 +41,8 @@ SMALLER = {
                                 "--model.projector.width", "16", "--model.projector.intermediate", "16"),
     "crosslmm-2b.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2"), "--model.streams.every", "1"),
     "crosslmm-7b.yaml": (*small_tower("siglip_vision_model", 9), *SMALL_RUN, *small_language("qwen2"), "--model.streams.every", "1"),
-    "flamingo-style.yaml": (*small_tower("clip_vision_model", 8), *SMALL_RUN, *small_language("qwen3"), "--model.streams.every", "1"),
+    "flamingo-style.yaml": (*small_tower("clip_vision_model", 8), *SMALL_RUN, *small_language("qwen3"), "--model.streams.every", "1",
+                            "--model.streams.reader.in_width", "16", "--model.streams.reader.out_width", "16"),
     "crosslmm-align.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
     "crosslmm-tune.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
 }
