@@ -24,6 +24,7 @@ from mm.sample import PLACEHOLDERS, Media, Sample, Turn
 PANEL = 384  # px
 FRAME = 160  # px, of a clip
 MOST = 8  # frames of a clip that are drawn
+GAP = 8  # px, between two rows of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +131,15 @@ def strip(vlm: VLM, reply: Reply) -> Image.Image:
     """Up to `MOST` frames side by side, and below them where the answer looked, where its tokens lie frame by frame."""
     frames = reply.sample.media[0].frames
     drawn = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST)).round().astype(int))
-    row = np.concatenate([seen(vlm, frames[index]) for index in drawn], axis=1)
+    pictures = [seen(vlm, frames[index]) for index in drawn]
     heats = reply.heats if reply.looks else np.empty((0, 1, 1))
-    rows = [enlarged(row, FRAME * len(drawn))]
+    rows = [side_by_side([enlarged(picture, FRAME) for picture in pictures])]
     if len(heats) == len(frames):
-        rows.append(overlay(row, np.concatenate(heats[drawn], axis=1), FRAME * len(drawn)))
-    page = Image.new("RGB", (rows[0].width, sum(each.height for each in rows)), "white")
+        scale = float(heats.min()), float(heats.max())
+        rows.append(side_by_side([overlay(picture, heats[index], FRAME, scale=scale) for picture, index in zip(pictures, drawn, strict=True)]))
+    page = Image.new("RGB", (rows[0].width, sum(each.height for each in rows) + GAP * (len(rows) - 1)), "white")
     for place, each in enumerate(rows):
-        page.paste(each, (0, place * rows[0].height))
+        page.paste(each, (0, place * (rows[0].height + GAP)))
     return page
 
 

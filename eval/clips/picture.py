@@ -30,15 +30,19 @@ def queries_reading(out: Path, arms: Sequence[Arm], seed: int, frames: int, inde
         axes.set_yticks([])
         axes.set_title(str(time), fontsize=FONT - 1, color=INK)
     above.suptitle(f"{clip.question}  {clip.answer}", fontsize=FONT, fontweight="bold", color=INK)
-    for axes, (arm, vlm) in zip(np.atleast_1d(below.subplots(1, len(models))), models, strict=True):
+    drawn_on = np.atleast_1d(below.subplots(1, len(models)))
+    for axes, (arm, vlm) in zip(drawn_on, models, strict=True):
         projector = vlm.projector
         assert isinstance(projector, CausalCrossAttention)
         share, last = frames_read_of(vlm, sample.media[0]).numpy(), projector.mask.last(projector.queries, frames)
         hidden = np.arange(frames) > last[:, None]
         axes.set_facecolor(PALE)
-        axes.imshow(np.ma.masked_where(hidden, share), cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        image = axes.imshow(np.ma.masked_where(hidden, share), cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         axes.set_title(f"{arm.label}\nanswers: {vlm.generate([sample], max_new_tokens=4)[0]}", fontsize=FONT - 1, color=INK)
         axes.set_xlabel("frame", fontsize=FONT - 1, color=INK)
         axes.set_ylabel("query", fontsize=FONT - 1, color=INK)
         axes.tick_params(labelsize=FONT - 2, length=0, colors=INK)
+    bar = below.colorbar(image, ax=list(drawn_on), shrink=0.8)
+    bar.ax.tick_params(labelsize=FONT - 2, length=0)
+    bar.set_label("share of the query's attention", fontsize=FONT - 2)
     return drawn

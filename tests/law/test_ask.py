@@ -86,7 +86,7 @@ def test_it_answers_about_a_clip_and_draws_its_frames(run: Path, clip: Path, cap
     out = capsys.readouterr().out.splitlines()
     assert out[1] == "4 frames seen, at 0.08, 0.28, 0.48, 0.68 s"
     assert out[2] == f"{run / 'c.ask.png'}: frames of the clip, where the answer looked"
-    assert Image.open(run / "c.ask.png").size == (4 * 192, 2 * 144)  # 64 x 48 px, three times as large
+    assert Image.open(run / "c.ask.png").size == (4 * 192 + 3 * 8, 2 * 144 + 8)  # 64 x 48 px, three times as large, with gaps
     assert main([*given, "--sampling", "even", "--out", str(run / "even.png")]) == 0
     assert "at 0.00, 0.24, 0.48, 0.76 s" in capsys.readouterr().out
 
