@@ -37,6 +37,10 @@ bench: .venv/.installed
 	$(BIN)/python -m bench.train
 	$(BIN)/python -m bench.products
 	$(BIN)/python -m bench.attention
+	$(BIN)/python -m bench.streams
+	$(BIN)/python -m bench.ccam
+	$(BIN)/python -m bench.vision
+	$(BIN)/python -m bench.video
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
