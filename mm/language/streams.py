@@ -88,8 +88,9 @@ class Streams(nn.Module):
             return (), kwargs
         self.check_compiled()
         goes_on = sources is None or start >= memory.length
+        memory.held = min(memory.held, start) if goes_on else start + count
         crossing = Crossing(memory, start, count, goes_on, keeps_keys(decoder, kwargs))
-        place = min(start, memory.length), count
+        place = memory.held, count
         if not goes_on or place not in memory.plans:
             plan = self.stream.plan(crossing)
             if goes_on:

@@ -30,14 +30,15 @@ class Read(NamedTuple):
 
 class Memory:
     """What a cache knows of the media of its `rows` rows, which are the prompts' or their beams. keys: projected media, of each layer, for decoding.
-    plans: which tokens read what in a decoding step, by how many there are and the token that they go on behind.
+    held: tokens of the prompts' rows that text goes on behind; fewer than all where a cache was cut back into them. plans: which tokens read what in
+    a decoding step, by `held` and how many there are.
     """
 
     def __init__(self, sources: Sources, rows: int) -> None:
         prompts = sources.tokens.shape[0]
         if rows % prompts:
             raise ValueError(f"the media are of {prompts} rows and the model reads {rows}; give the media of this batch")
-        self.sources, self.rows, self.times = sources, rows, rows // prompts
+        self.sources, self.rows, self.times, self.held = sources, rows, rows // prompts, sources.tokens.shape[1]
         self.keys: dict[int, Pair] = {}
         self.plans: dict[tuple[int, int], Mapping[str, tuple[Segment, ...]]] = {}
 
@@ -57,14 +58,14 @@ class Memory:
         medium = np.repeat(self.sources.standing.medium[:, start:start + count], self.times, 0).flatten()
         return Read(self.row(count), document, branch, index, real & ~vision, vision, medium, frame)
 
-    def goes_on(self, start: int, count: int) -> Read:
-        """Text behind the first `start` tokens. ValueError where it would follow padding."""
-        last = self.prompt(min(start, self.length) - 1, 1)
+    def goes_on(self, count: int) -> Read:
+        """Text behind the `held` tokens, all of which has what stands before it among these. ValueError where it would follow padding."""
+        last = self.prompt(self.held - 1, 1)
         if not (last.is_text | last.is_vision).all():
             raise ValueError("a row of the prompt ends with padding, and decoded tokens would follow it; pad prompts on the left")
         none = np.full(self.rows * count, -1)
-        index = np.tile(np.arange(start, start + count), self.rows)
-        return Read(self.row(count), np.repeat(last.document, count), np.repeat(last.branch, count), index, none < 0, none >= 0, none, none)
+        document, branch, place = (np.repeat(table, count) for table in (last.document, last.branch, last.place))
+        return Read(self.row(count), document, branch, place, none < 0, none >= 0, none, none)
 
     def row(self, count: int) -> np.ndarray:
         return np.arange(self.rows).repeat(count) // self.times
@@ -80,7 +81,7 @@ class Crossing:
     def __init__(self, memory: Memory, start: int, count: int, goes_on: bool, is_kept: bool) -> None:
         self.memory, self.is_kept = memory, is_kept
         self.stop = start + count
-        self.read = memory.goes_on(start, count) if goes_on else memory.prompt(start, count)
+        self.read = memory.goes_on(count) if goes_on else memory.prompt(start, count)
         self.plan: Mapping[str, tuple[Segment, ...]] = {}
 
     def of_media(self, readers: np.ndarray, seen: Seen) -> tuple[Segment, ...]:

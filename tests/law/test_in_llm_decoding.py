@@ -172,6 +172,18 @@ def test_a_cache_that_is_copied_or_cut_back_keeps_its_media() -> None:
 
 
 @torch.no_grad()
+def test_text_behind_a_prompt_that_was_cut_back_reads_no_media_of_what_was_cut() -> None:
+    model, ids, _ = plain()
+    more, features = torch.randint(2, 40, (1, 4)), torch.randn(9, 6)
+    first = Sources(features, [[4], [5]], rows_of(torch.tensor([[-1, 0, -1, -1, 1, -1]])))
+    cache = getattr(model(ids[:1], mm_sources=first, use_cache=True), CACHE)
+    cache.crop(-3)
+    found = torch.cat([model(piece, **{CACHE: cache}).logits for piece in more.split([2, 1, 1], 1)], 1)  # past the place of what was cut
+    left = Sources(features[:4], [[4]], rows_of(torch.tensor([[-1, 0, -1, -1, -1, -1, -1]])))
+    torch.testing.assert_close(found, model(torch.cat([ids[:1, :3], more], 1), mm_sources=left).logits[:, 3:], **CLOSE)
+
+
+@torch.no_grad()
 def test_the_next_prompt_of_a_cache_does_not_remember_the_last_one_s_media() -> None:
     model, ids, sources = plain()
     cache = StaticCache(config=model.config, max_cache_len=16)
