@@ -30,6 +30,7 @@ def insert(model: PreTrainedModel, stream: Stream, source_width: int) -> "Stream
     Media come with a call, `model(input_ids, ..., mm_sources=Sources(...))`, or, for `generate`, within `mm.streams.showing(sources)`. `remove()`
     takes the blocks out, and the model is as it was. source_width: of the encoder's features. UnsupportedModelError, with the reason, where the
     decoder has no place for the blocks; ValueError where it has a stream already, or where the stream does not fit. Nothing has changed then.
+    (Between self-attention and MLP, the model's first call may still show that there is none.)
     """
     return Streams(model, stream, source_width)
 
@@ -60,9 +61,11 @@ class Streams(nn.Module):
             return [layer.register_forward_hook(partial(self.after, index), with_kwargs=True)]
         between = Between(self, index)
         parts: Any = layer
-        last = parts.post_attention_layernorm if hasattr(layer, "pre_feedforward_layernorm") else parts.self_attn
+        last, follows = parts.self_attn, parts.post_attention_layernorm
+        if hasattr(layer, "pre_feedforward_layernorm"):
+            last, follows = follows, parts.pre_feedforward_layernorm
         return [parts.input_layernorm.register_forward_pre_hook(between.keep), last.register_forward_hook(between.add),
-                parts.self_attn.register_forward_pre_hook(between.hear, with_kwargs=True)]
+                parts.self_attn.register_forward_pre_hook(between.hear, with_kwargs=True), follows.register_forward_pre_hook(between.check)]
 
     def remove(self) -> None:
         """Takes the blocks out of the decoder; they and their weights stay here."""
@@ -139,6 +142,8 @@ class Between:
         self.streams, self.index = streams, index
         self.hidden: Tensor | None = None
         self.crossing: Crossing | None = None
+        self.sum: Tensor | None = None
+        self.is_checked = False
 
     def keep(self, norm: nn.Module, args: tuple[Any, ...]) -> None:
         self.hidden = args[0]
@@ -151,8 +156,22 @@ class Between:
         assert self.hidden is not None, "the norm before the attention has seen them"
         hidden, crossing = self.hidden + found, self.crossing
         self.hidden = self.crossing = None
-        found = found + (self.streams.blocks[str(self.index)](hidden, crossing, self.index) - hidden)
+        read = self.streams.blocks[str(self.index)](hidden, crossing, self.index)
+        found = found + (read - hidden)
+        if not self.is_checked:
+            self.sum = read.detach()
         return found if isinstance(output, Tensor) else (found, *output[1:])
+
+    def check(self, norm: nn.Module, args: tuple[Any, ...]) -> None:
+        """Of the MLP's norm, once: what it reads is the sum. Some layers scale or normalise the attention's output again, and nothing says so."""
+        if self.sum is None:
+            return
+        wanted, self.sum = self.sum.float(), None
+        apart = (args[0].detach().float() - wanted).abs().amax()
+        if apart > 0.02 * wanted.abs().amax():  # rounding to bfloat16 is well below
+            raise UnsupportedModelError(f"layer {self.index} of this model does not add what its attention gives to what entered it, as it is, so a "
+                                        "block's part would not arrive as it is either; place the blocks after_layer")
+        self.is_checked = True
 
 
 def remembered(cache: Any, start: int, sources: Sources | None, rows: int) -> Memory | None:

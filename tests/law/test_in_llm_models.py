@@ -177,6 +177,20 @@ def test_between_attention_and_mlp_means_what_the_mlp_reads() -> None:
         torch.testing.assert_close(seen["norm"][0], before, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["glm4", "minimax"])
+def test_layers_that_change_what_their_attention_adds_hold_no_block_behind_it(family: str) -> None:
+    """GLM-4 normalises it again, MiniMax adds it to the normalised input."""
+    model, ids = tiny(family), torch.randint(2, 40, (1, 5))
+    sources = Sources(torch.randn(4, 6), [[4]], rows_of(torch.tensor([[-1, 0, 0, -1, -1]])))
+    inserted = insert(model, DualCrossAttention(every=1, placement="after_self_attention"), 6)
+    for _ in range(2):
+        with pytest.raises(UnsupportedModelError, match="layer 0 of this model does not add what its attention gives"):
+            model(ids, mm_sources=sources)
+    inserted.remove()
+    opened(insert(model, DualCrossAttention(every=1), 6))
+    assert not torch.equal(model(ids, mm_sources=sources).logits, model(ids).logits)
+
+
 @each_stream
 def test_a_saved_model_is_loaded_with_its_stream(stream: Callable[[], Stream], tmp_path: Path) -> None:
     vlm = streamed(stream())
