@@ -101,10 +101,10 @@ class SteeredLevers(Steering[Model]):
     def install(self) -> Model:
         model: Any = self.model
         held = model.mask, model.positions, model.reweight, model.keep
-        if self.reweight is not None:
-            model.reweight = model.language.rules(self.reweight)  # first: it may refuse
+        rules = held[2] if self.reweight is None else model.language.rules(self.reweight)  # it and `keep` may refuse, so they come first
         if self.keep is not None:
             model.keep = self.keep
+        model.reweight = rules
         model.mask, model.positions = self.mask or held[0], self.positions or held[1]
         self.before.append(held)
         return self.model

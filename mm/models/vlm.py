@@ -58,9 +58,14 @@ class VLM(nn.Module):
 
     @keep.setter
     def keep(self, keep: Keep) -> None:
-        """Placeholders are expanded to as many tokens as are kept, so the processor follows."""
-        self._keep = keep
-        self.processor = self._processor()
+        """Placeholders are expanded to as many tokens as are kept, so the processor follows. ValueError where the grid or the projector does not fit
+        it; nothing has changed then."""
+        before, self._keep = self._keep, keep
+        try:
+            self.processor = self._processor()
+        except ValueError:
+            self._keep = before
+            raise
 
     @property
     def layout(self) -> Layout:

@@ -6,6 +6,7 @@ from torch import Tensor
 import mm
 from mm.keep import VMTC, All, Keep, Pool
 from mm.keep.vmtc import attention_received
+from mm.reweight import ZeroTuning
 from mm.tokens import Kind
 from tests.vlms import about, toy
 
@@ -109,3 +110,15 @@ def test_more_means_than_the_grid_has_are_refused() -> None:
         Pool(5).num_tokens((4, 6))
     with pytest.raises(ValueError, match="at least 1; got 0"):
         Pool(0)
+
+
+def test_a_keep_that_does_not_fit_changes_nothing() -> None:
+    vlm = toy()
+    wanted = vlm.next_token_logits([about(0)])
+    with pytest.raises(ValueError, match="size 9 asks for more than the 2x2 grid has"):
+        vlm.keep = Pool(9)
+    with pytest.raises(ValueError, match="size 9 asks for more than the 2x2 grid has"):
+        mm.steer(vlm, reweight=[ZeroTuning(1.5)], keep=Pool(9)).install()
+    assert isinstance(vlm.keep, All)
+    assert not vlm.reweight
+    assert torch.equal(vlm.next_token_logits([about(0)]), wanted)
