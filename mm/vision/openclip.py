@@ -39,9 +39,12 @@ class OpenCLIP(VisionEncoder):
         self.visual = visual
         preprocess = getattr(visual, "preprocess_cfg", None) or {}
         self.mean, self.std = list(mean or preprocess["mean"]), list(std or preprocess["std"])
+        trains = visual.training
+        visual.eval()  # batch norms would learn from the blank frame
         with torch.no_grad():  # towers do not state their grid alike; one blank frame tells
             blank = torch.zeros(1, 3, *square(visual.image_size))
             _, width, rows, cols = self._map(blank).shape
+        visual.train(trains)
         self.geometry(width, square(visual.image_size), (rows, cols), tuple(self.mean), tuple(self.std))
 
     def _map(self, x: Tensor) -> Tensor:

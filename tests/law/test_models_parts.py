@@ -53,6 +53,14 @@ def test_the_last_but_one_layer_is_what_llava_takes() -> None:
 
 
 @torch.no_grad()
+def test_a_tower_with_batch_norms_learns_nothing_while_it_is_built() -> None:
+    visual = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8}
+    state = OpenCLIP({"embed_dim": 16, "vision_cfg": visual}).state_dict()
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    assert len(means) > 10
+    assert not any(value.any() for value in means)
+
+
 @pytest.mark.parametrize("layer", [-1, -2])
 def test_an_open_clip_tower_gives_its_patches(layer: int) -> None:
     overrides = {"layers": 2, "width": 64, "patch_size": 16}
