@@ -33,6 +33,10 @@ class OpenCLIP(VisionEncoder):
         self.config["vision_cfg"] = {**self.config["vision_cfg"], **size, **(overrides or {})}
         visual = tower(name_or_config, pretrained, self.config)
         self.index = layer
+        blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+        if layer >= 0 or (blocks is not None and layer < -len(blocks)):
+            deepest = "the first" if blocks is None else f"-{len(blocks)}"
+            raise ValueError(f"OpenCLIP: layers are counted from the end, -1 to {deepest}; got layer={layer}")
         if hasattr(visual, "prune_intermediate_layers"):  # later blocks and the pooled head would cost and learn nothing
             visual.prune_intermediate_layers([layer], prune_norm=layer != -1)
             self.index = -1

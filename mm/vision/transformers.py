@@ -31,6 +31,8 @@ class Transformers(VisionEncoder):
         if not hasattr(config, "patch_size") or not hasattr(config, "image_size"):
             raise ValueError(f"Transformers: {config.model_type} does not divide a picture of fixed size into patches; "
                              "use a ViT-like encoder, or mm.vision.Timm")
+        if (reason := self.refuses(layer)) is not None:
+            raise ValueError(f"Transformers: layers are counted from the end, and {reason}; got layer={layer}")
         size, patch = square(config.image_size), square(config.patch_size)
         found_mean, found_std = statistics(name_or_config, config.model_type)
         self.mean, self.std = list(mean or found_mean), list(std or found_std)

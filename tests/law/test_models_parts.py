@@ -61,6 +61,14 @@ def test_a_tower_with_batch_norms_learns_nothing_while_it_is_built() -> None:
     assert not any(value.any() for value in means)
 
 
+@pytest.mark.parametrize("layer", [0, 2, -9])
+def test_layers_are_counted_from_the_end(layer: int) -> None:
+    with pytest.raises(ValueError, match=f"its hidden states are -4 to -1; got layer={layer}"):
+        Transformers({"model_type": "clip_vision_model", **TOWER}, layer=layer)
+    with pytest.raises(ValueError, match=f"counted from the end, -1 to -2; got layer={layer}"):
+        OpenCLIP("ViT-B-32", image_size=32, layer=layer, overrides={"layers": 2, "width": 64, "patch_size": 16})
+
+
 @pytest.mark.parametrize("layer", [-1, -2])
 def test_an_open_clip_tower_gives_its_patches(layer: int) -> None:
     overrides = {"layers": 2, "width": 64, "patch_size": 16}
