@@ -31,6 +31,7 @@ def description(vlm: VLM) -> dict[str, Any]:
 
 def save(vlm: VLM, directory: Path) -> None:
     """All files are written beside their places and moved in at the end, so that what was there stays whole if anything fails."""
+    directory = directory.resolve()  # beside a link would be another disk, and "." has no name
     staging = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(staging, ignore_errors=True)
     try:

@@ -115,3 +115,23 @@ def test_a_full_disk_leaves_the_previous_save_whole(saved: Path, monkeypatch: py
         toy(seed=1).save(saved)
     assert {path: path.read_bytes() for path in saved.rglob("*.*")} == before
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_files_are_moved_within_one_disk_where_the_folder_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[Path] = []
+    replace = save.os.replace
+    monkeypatch.setattr(save.os, "replace", lambda source, place: (moved.extend((Path(source), Path(place))), replace(source, place)))
+    (tmp_path / "disk" / "model").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "model")
+    toy().save(tmp_path / "link")
+    assert moved
+    assert all(path.is_relative_to(tmp_path / "disk") for path in moved)
+
+
+def test_a_model_may_be_saved_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    vlm = toy()
+    vlm.save(".")
+    assert torch.equal(VLM.load(".").next_token_logits([about(0)]), vlm.next_token_logits([about(0)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
