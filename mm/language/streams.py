@@ -43,9 +43,9 @@ class Streams(nn.Module):
         decoder, layers = text_decoder(model), decoder_layers(model)
         config = model.config.get_text_config()
         check(model, stream)
-        width, shape = stream.source_width(source_width), shape_of(config)
+        self.width, shape = stream.source_width(source_width), shape_of(config)
         self.stream, self.reader = stream, stream.reader
-        self.blocks = nn.ModuleDict({str(index): stream.block(shape, width) for index in stream.layers(len(layers))})
+        self.blocks = nn.ModuleDict({str(index): stream.block(shape, self.width) for index in stream.layers(len(layers))})
         self.blocks.to(device=model.device, dtype=model.dtype)
         self.hooks = [decoder.register_forward_pre_hook(self.enter, with_kwargs=True), decoder.register_forward_hook(self.leave, with_kwargs=True)]
         setattr(decoder, OWNER, self.hooks)
@@ -81,6 +81,9 @@ class Streams(nn.Module):
         kwargs = by_name(decoder, args, kwargs)
         given = kwargs.pop(SOURCES, None)
         sources: Sources | None = given if given is not None else shown()
+        if sources is not None and sources.features.shape[-1] != self.width:
+            raise ValueError(f"the media's features are {sources.features.shape[-1]} wide, and the blocks of the stream read features of "
+                             f"{self.width}; give those that it was made for, or insert it with their width")
         embeds, ids, cache = kwargs.get("inputs_embeds"), kwargs.get("input_ids"), cache_among(kwargs)
         read = embeds if embeds is not None else ids
         assert read is not None, "a decoder reads ids or embeddings"

@@ -201,6 +201,8 @@ def test_what_does_not_belong_together_is_refused() -> None:
         model(ids[[0, 1, 1]], mm_sources=sources)
     with pytest.raises(ValueError, match="rows of 6 tokens and the model reads tokens 0 to 11"):
         model(torch.cat([ids, ids], 1), mm_sources=sources)
+    with pytest.raises(ValueError, match="the media's features are 7 wide, and the blocks of the stream read features of 6"):
+        model(ids, mm_sources=Sources(torch.zeros(12, 7), sources.pieces, sources.tokens))
     cache = getattr(model(ids, use_cache=True), CACHE)
     with pytest.raises(ValueError, match="behind 6 cached tokens that were read without them; read the whole row again"):
         model(ids, mm_sources=sources, **{CACHE: cache})
