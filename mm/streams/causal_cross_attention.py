@@ -41,6 +41,10 @@ class CausalCrossAttention(ClipProjector):
         super().__init__(in_width, out_width)
         if queries < 1:
             raise ValueError(f"CausalCrossAttention: at least 1 query is needed; got {queries}")
+        if ffn not in ("mlp", "gated"):
+            raise ValueError(f"CausalCrossAttention: ffn is mlp or gated; got {ffn!r}")
+        if (width or in_width) % heads:
+            raise ValueError(f"CausalCrossAttention: a width of {width or in_width} does not divide into {heads} heads; give another width or heads")
         self.queries, self.width, self.heads, self.key_heads, self.ffn, self.intermediate = queries, width, heads, key_heads, ffn, intermediate
         self.mask, self.time, self.dropout, self.attention_dropout = mask or CausalCeil(), time, dropout, attention_dropout
         width = width or in_width

@@ -42,6 +42,8 @@ class Resampler(ClipProjector):
     def __init__(self, in_width: int, out_width: int, latents: int = 64, depth: int = 6, heads: int = 8, head_width: int = 64, expansion: int = 4,
                  max_frames: int | None = None, max_media: int | None = None) -> None:
         super().__init__(in_width, out_width)
+        if latents < 1:
+            raise ValueError(f"Resampler: latents counts tokens a medium, so it is at least 1; got {latents}")
         self.latents, self.depth, self.heads, self.head_width, self.expansion = latents, depth, heads, head_width, expansion
         self.max_frames, self.max_media = max_frames, max_media
         self.queries = nn.Parameter(torch.randn(latents, in_width))
@@ -87,6 +89,7 @@ class Resampler(ClipProjector):
         for block in self.blocks:
             latents = block(latents, x)
         return self.norm(latents)
+
 
 class WithinTable(LastSeen):
     """Each latent sees all frames. ValueError for more of them than there are embeddings for."""

@@ -1,7 +1,7 @@
 """A stream inside the language model: blocks between its layers that read media directly, by cross-attention. One file a method."""
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ class Stream(ABC):
     def __init__(self, every: int, placement: Placement, reader: Projector | None) -> None:
         if every < 1:
             raise ValueError(f"{type(self).__name__}: every counts layers, so it is at least 1; got {every}")
+        if placement not in (known := get_args(Placement)):
+            raise ValueError(f"{type(self).__name__}: placement is one of {', '.join(known)}; got {placement!r}")
         self.every, self.placement, self.reader = every, placement, reader
 
     def layers(self, count: int) -> list[int]:

@@ -161,6 +161,13 @@ def test_odd_widths_have_times_too() -> None:
         ClipTime(0.1)
 
 
+def test_settings_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="ffn is mlp or gated; got 'swiglu'"):
+        CausalCrossAttention(16, 8, heads=2, ffn="swiglu")
+    with pytest.raises(ValueError, match="CausalCrossAttention: a width of 15 does not divide into 16 heads; give another width or heads"):
+        CausalCrossAttention(15, 8)
+
+
 @pytest.mark.parametrize("frames", [48, 96])
 def test_nothing_as_large_as_a_dense_mask_is_made(frames: int) -> None:
     queries, size = 512, 64

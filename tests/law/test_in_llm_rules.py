@@ -154,6 +154,8 @@ def test_a_stream_says_which_layers_it_stands_at() -> None:
         DualCrossAttention().layers(3)
     with pytest.raises(ValueError, match="at least 1; got 0"):
         DualCrossAttention(every=0)
+    with pytest.raises(ValueError, match="placement is one of before_layer, after_self_attention, after_layer; got 'after'"):
+        DualCrossAttention(placement="after")
 
 
 def test_a_branch_that_rests_is_not_computed() -> None:

@@ -147,6 +147,8 @@ def test_a_resampler_refuses_more_media_than_it_has_embeddings_for_and_media_wit
     x = torch.randn(3, 6, 8)
     with pytest.raises(ValueError, match=r"places 0 to 1; got \[0, 1, 2\]"):
         projector(x, GRID, [1, 1, 1], [0, 1, 2])
+    with pytest.raises(ValueError, match="latents counts tokens a medium, so it is at least 1; got 0"):
+        Resampler(8, 10, latents=0)
     with pytest.raises(ValueError, match="must be told the place of each of these 3"):
         projector.project(x, GRID, [1, 1, 1])
 
