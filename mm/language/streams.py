@@ -67,11 +67,16 @@ class Streams(nn.Module):
         return [parts.input_layernorm.register_forward_pre_hook(between.keep), last.register_forward_hook(between.add),
                 parts.self_attn.register_forward_pre_hook(between.hear, with_kwargs=True), follows.register_forward_pre_hook(between.check)]
 
+    @property
+    def is_in(self) -> bool:
+        """Whether the blocks stand in the decoder, until `remove`."""
+        return getattr(self.hosts[0], OWNER, None) is self.hooks
+
     def remove(self) -> None:
-        """Takes the blocks out of the decoder; they and their weights stay here."""
+        """Takes the blocks out of the decoder; they and their weights stay here. Of a `VLM`, set `streams` to None besides."""
         for hook in self.hooks:
             hook.remove()
-        if getattr(self.hosts[0], OWNER, None) is self.hooks:
+        if self.is_in:
             delattr(self.hosts[0], OWNER)
 
     # Hooks
@@ -193,6 +198,10 @@ def remembered(cache: Any, start: int, sources: Sources | None, rows: int) -> Me
     return known
 
 
+def has_stream(model: PreTrainedModel) -> bool:
+    return hasattr(text_decoder(model), OWNER)
+
+
 def shape_of(config: PretrainedConfig) -> Shape:
     eps = next((value for name in ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
                 if (value := getattr(config, name, None)) is not None), 1e-6)
@@ -203,7 +212,7 @@ def shape_of(config: PretrainedConfig) -> Shape:
 def check(model: PreTrainedModel, stream: Stream) -> None:
     """Raises where the decoder of `model` has no place for the stream."""
     name, decoder = type(model).__name__, text_decoder(model)
-    if hasattr(decoder, OWNER):
+    if has_stream(model):
         raise ValueError(f"{name} has a stream already; take it out first (remove())")
     if not all(passes_on(module) for module in (decoder, *decoder_layers(model))):
         raise UnsupportedModelError(f"{name} does not hand arguments that it does not know on to its layers, so media cannot travel with a call; "

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mm.language.streams import has_stream
 from mm.parts import build, describe
 
 if TYPE_CHECKING:
@@ -29,8 +30,17 @@ def description(vlm: VLM) -> dict[str, Any]:
             "max_length": vlm.max_length, **({} if vlm.streams is None else {"streams": describe(vlm.streams.stream, offline=True)})}
 
 
+def check_streams(vlm: VLM) -> None:
+    """ValueError where what would be described is not what the decoder holds, so that the loaded model would be another one."""
+    if vlm.streams is not None and not vlm.streams.is_in:
+        raise ValueError("the model's streams were taken out of its decoder, and would be in it again when it is loaded; set its streams to None")
+    if vlm.streams is None and has_stream(vlm.language.model):
+        raise ValueError("the decoder has a stream that is not the model's, and would not have it when it is loaded; take it out first (remove())")
+
+
 def save(vlm: VLM, directory: Path) -> None:
     """All files are written beside their places and moved in at the end, so that what was there stays whole if anything fails."""
+    check_streams(vlm)
     directory = directory.resolve()  # beside a link would be another disk, and "." has no name
     staging = directory.with_name(f".{directory.name}.writing")
     shutil.rmtree(staging, ignore_errors=True)

@@ -203,6 +203,21 @@ def test_a_saved_model_is_loaded_with_its_stream(stream: Callable[[], Stream], t
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
 
 
+def test_a_model_is_not_saved_with_other_streams_than_it_has(tmp_path: Path) -> None:
+    vlm = streamed(GatedCrossAttention(every=1, heads=2, head_width=8))
+    blocks, vlm.streams = vlm.streams, None
+    with pytest.raises(ValueError, match="the decoder has a stream that is not the model's"):
+        vlm.save(tmp_path / "model")
+    vlm.streams = blocks
+    blocks.remove()
+    with pytest.raises(ValueError, match="were taken out of its decoder, and would be in it again when it is loaded; set its streams to None"):
+        vlm.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    vlm.streams = None
+    vlm.save(tmp_path / "model")
+    assert torch.equal(hidden(VLM.load(tmp_path / "model"), SAMPLES[1])[0], hidden(vlm, SAMPLES[1])[0])
+
+
 def test_a_stream_may_be_new_to_the_weights_that_a_run_starts_with(tmp_path: Path) -> None:
     vlm = streamed(DualCrossAttention(every=1), is_open=False)
     plain = VLM(vlm.vision, vlm.projector, toy(seed=3).language, keep=vlm.keep).eval()
