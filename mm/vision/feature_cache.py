@@ -67,7 +67,8 @@ class FeatureCache:
             raise ValueError(f"{type(encoder).__name__} {state}, so that its features change; freeze it and call eval(), or take its cache away")
 
     def fingerprint(self, encoder: VisionEncoder) -> str:
-        """Of architecture and weights; computed again when a weight was replaced or written to."""
+        """Of architecture and weights; computed again when a weight was replaced or written to. What is written to a weight's `.data` in place cannot
+        be seen: give the encoder a new FeatureCache then."""
         state = encoder.state_dict(keep_vars=True)
         versions = tuple((id(value), value.data_ptr(), value.itemsize, value._version) for value in state.values())
         if versions != self.known[0]:
