@@ -103,18 +103,28 @@ def chain_one(first: Packet, others: Iterator[Packet]) -> Iterator[Packet]:
 
 def met(run: Iterator[VideoFrame], stamp: int) -> VideoFrame | None:
     """The frame with this time stamp, None if the run passes it by or ends, or if the decoder could only guess at it."""
-    for frame in run:
-        if frame.pts is not None and frame.pts >= stamp:
-            return frame if frame.pts == stamp and not frame.is_corrupt else None
+    for frame in sound(run):
+        if frame is not None and frame.pts is not None and frame.pts >= stamp:
+            return frame if frame.pts == stamp else None
     return None
+
+
+def sound(run: Iterator[VideoFrame]) -> Iterator[VideoFrame | None]:
+    """The frames of a run, None for those that the decoder could only guess at, and for what follows them up to a key frame: it is made from them."""
+    guessed = False
+    for frame in run:
+        guessed = frame.is_corrupt or (guessed and not frame.key_frame)
+        yield None if guessed else frame
 
 
 def counted(clip: VideoFile, wanted: list[int]) -> Iterator[VideoFrame]:
     """Frames of a clip without time stamps: decoded from the beginning to the last one wanted."""
     clip.reopen()
     keep, found = set(wanted), 0
-    for index, frame in enumerate(clip.container.decode(clip.stream)):
+    for index, frame in enumerate(sound(clip.container.decode(clip.stream))):
         if index in keep:
+            if frame is None:
+                break
             found += 1
             yield frame
         if index == wanted[-1]:

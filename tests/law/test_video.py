@@ -190,6 +190,21 @@ def test_damage_on_the_way_to_a_wanted_frame_is_refused(reader: type[Reader], tm
         load_video(tmp_path / "b.mp4", Chosen([3, 20]), reader=reader())
 
 
+@pytest.mark.parametrize(("name", "options"), [("a.mp4", {"bf": "0"}), ("a.avi", {"bf": "2"}), ("a.mp4", {"codec": "mpeg4", "qscale": "2"})])
+def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(name: str, options: dict[str, str], tmp_path: Path) -> None:
+    """The decoder patches up a frame whose middle is lost, says so of that frame alone, and goes on with it."""
+    file = write_bars(tmp_path / name, g="30", height=96, width=320, **options)  # type: ignore[arg-type]
+    clean, damaged = load_video(file).pixels, bytearray(file.read_bytes())
+    with av.open(str(file)) as container:
+        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][10]
+    damaged[start + size // 3:start + size] = bytes(size - size // 3)
+    (tmp_path / f"b{name}").write_bytes(damaged)
+    for chosen in ([20], [5, 20], [25]):
+        with pytest.raises(BrokenMedia, match="is damaged"):
+            load_video(tmp_path / f"b{name}", Chosen(chosen))
+    assert np.array_equal(load_video(tmp_path / f"b{name}", Chosen([3, 35, 45])).pixels, clean[[3, 35, 45]])  # with another key frame between
+
+
 def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     write_tone(tmp_path / "tone.mp4")
