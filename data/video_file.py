@@ -136,7 +136,9 @@ class VideoFile:
             if not said:
                 raise BrokenMedia(f"{self.name} tells neither when its frames are shown nor at which rate; convert it.")
             return Timeline(np.arange(self.index.frames) / float(said), float(said))
-        times = (np.array(self.index.pts) - self.index.pts[0]) * float(self.stream.time_base or 1)
+        unit = self.stream.time_base or Fraction(1)
+        # Divided last, so that each is the float nearest to the time: a bound of 1.4 s is then no earlier than the frame at 1.4 s.
+        times = (np.array(self.index.pts) - self.index.pts[0]) * unit.numerator / unit.denominator
         if self.index.frames == 1:
             return Timeline(times, float(said) or 1.0)
         measured = (self.index.frames - 1) / float(times[-1])

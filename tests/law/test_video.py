@@ -2,6 +2,7 @@
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
@@ -109,6 +110,20 @@ def test_bounds_take_the_frames_that_are_on_screen_between_them(tmp_path: Path) 
     for start, end, message in [(2.4, None, "the clip ends at 2.400 s"), (1, 1, "expected 0 <= start < end"), (-1, 1, "expected 0 <= start < end")]:
         with pytest.raises(BrokenMedia, match=rf"a\.mp4: .*{message}"):
             load_video(file, start=start, end=end)
+
+
+@pytest.mark.parametrize("rate", [10, 25, Fraction(30000, 1001)])
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_a_bound_at_the_time_of_a_frame_begins_with_it(name: str, rate: int | Fraction, tmp_path: Path) -> None:
+    """No product of floats makes 1.4 s lie before the frame at 1.4 s."""
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height = 16, 16
+        for _ in range(60):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    for index in range(60):
+        assert load_video(tmp_path / name, start=float(index / rate), end=float((index + 1) / rate)).indices == (index,)
 
 
 def test_frames_cut_away_by_an_edit_list_are_not_counted(tmp_path: Path) -> None:
