@@ -70,7 +70,8 @@ class VideoFile:
         return BrokenMedia(f"{self.name} is not a clip, or is damaged: {error.strerror}. Copy or convert it again, or leave it out.")
 
     def open(self) -> tuple[InputContainer, VideoStream]:
-        container = av.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source), "r")
+        # "file:", because what stands before a colon in a name would be taken for a protocol
+        container = av.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else f"file:{self.source}", "r")
         moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not moving:
             kinds = ", ".join(stream.type for stream in container.streams if stream.type != "video") or "nothing"

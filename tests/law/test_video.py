@@ -232,6 +232,11 @@ def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
         load_video(b"", name="a piece of a shard")
 
 
+def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_bars(tmp_path / "12:30 é%02d.mp4", frames=3).parent)
+    assert numbers(load_video("12:30 é%02d.mp4").pixels) == [0, 1, 2]
+
+
 def write_folder(folder: Path, frames: int = 12, first: int = 1) -> Path:
     folder.mkdir()
     for number in range(frames):
