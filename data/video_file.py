@@ -42,8 +42,8 @@ class Index(NamedTuple):
 class VideoFile:
     """source: a path, or the content of a file. name: what errors call it. Raises BrokenMedia; to be used with `with`.
 
-    Refuses what holds no moving picture, a size outside the limits, and a file that ends before it should. A transport stream (.ts) does not say
-    where it should end: one that was cut is a shorter clip.
+    Refuses what holds no moving picture, a size outside the limits, and a file that ends before it should. Transport streams (.ts), fragmented MP4,
+    live Matroska, FLV, GIF and raw streams do not say where they should end, or FFmpeg does not look: one that was cut may be a shorter clip.
     """
 
     def __init__(self, source: Path | bytes, limits: Limits, name: str) -> None:
@@ -77,6 +77,9 @@ class VideoFile:
             kinds = ", ".join(stream.type for stream in container.streams if stream.type != "video") or "nothing"
             container.close()
             raise BrokenMedia(f"{self.name} holds no pictures, only {kinds}; expected a clip.")
+        if not moving[0].codec_context:
+            container.close()
+            raise BrokenMedia(f"{self.name} is in a codec that is not known here, or is damaged in its header; convert it, or copy it again.")
         moving[0].codec_context.thread_count = 1  # workers are processes; a pool of threads in each would only get in the way of the others
         return container, moving[0]
 
@@ -87,6 +90,9 @@ class VideoFile:
 
     def admit(self) -> None:
         width, height, limits = self.stream.codec_context.width, self.stream.codec_context.height, self.limits
+        if not width or not height:
+            raise BrokenMedia(f"{self.name} does not tell the size of its frames, or is in a format that is not read as a clip, like animated WebP; "
+                              "convert it, to MP4 for one, or leave it out.")
         if min(width, height) < limits.min_side or width * height > limits.max_pixels:
             raise BrokenMedia(
                 f"{self.name}: frames of {width} x {height} pixels, expected a shorter side of min_side {limits.min_side} or more and at most "

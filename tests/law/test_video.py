@@ -1,4 +1,5 @@
 """Every frame of every kind of clip is the frame that was asked for, at its time; what cannot be read is refused, never replaced by a neighbour."""
+import io
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -176,6 +177,18 @@ def test_truncated_files_are_refused(tmp_path: Path) -> None:
             (tmp_path / f"cut_{name}").write_bytes(whole[:int(len(whole) * part)])
             with pytest.raises(BrokenMedia, match=rf"cut_{name} is (cut off|not a clip, or is damaged)"):
                 load_video(tmp_path / f"cut_{name}", Even(2))
+
+
+def test_a_header_that_was_cut_off_is_refused_wherever_it_was(tmp_path: Path) -> None:
+    whole = write_bars(tmp_path / "a.mp4", frames=3).read_bytes()
+    for length in range(whole.index(b"moov"), whole.index(b"stsz"), 3):
+        with pytest.raises(BrokenMedia, match="the piece"):
+            load_video(whole[:length], name="the piece")
+    animation = io.BytesIO()
+    pictures = [Image.fromarray(bars(number, 48, 160)) for number in range(3)]
+    pictures[0].save(animation, "WEBP", save_all=True, append_images=pictures[1:])
+    with pytest.raises(BrokenMedia, match="the drawing does not tell the size of its frames, or is in a format that is not read as a clip"):
+        load_video(animation.getvalue(), name="the drawing")
 
 
 def test_a_film_header_before_a_cut_is_no_excuse(tmp_path: Path) -> None:
