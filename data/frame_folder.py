@@ -41,7 +41,8 @@ class FrameFolder:
             raise BrokenMedia(f"{folder}: no frame between {found[numbers[gap]].name} and {found[numbers[gap + 1]].name}, expected one at every step "
                               f"of {steps.min()}; copy the folder again, or leave it out.")
         self.files = [found[number] for number in numbers]
-        self.timeline = Timeline(np.arange(len(numbers)) / fps, fps, numbers[0])
+        # MVBench's bounds mean the numbers of files that count from 1; numbers that begin elsewhere are of a longer clip.
+        self.timeline = Timeline(np.arange(len(numbers)) / fps, fps, int(numbers[0] == 1))
 
     def frames(self, wanted: list[int]) -> Iterator[np.ndarray]:
         """These pictures, each uint8 [H, W, 3]."""

@@ -9,7 +9,7 @@ import torch
 
 class Timeline(NamedTuple):
     """When the frames of a clip are shown. times: float64 [T], seconds after the first frame, ascending; fps: average rate of the clip; first: the
-    number that the first frame carries, which is 0 but in a folder of numbered pictures."""
+    number that the first frame carries, which is 0 but in a folder whose pictures count from 1."""
 
     times: np.ndarray
     fps: float

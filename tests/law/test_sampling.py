@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.llava import Conversations
 from data.sampling import All, Even, LLaVAVideo, MVBench, RateThinned, RateTruncated, Sampling, SegmentJitter, SegmentMid, Timeline
+from data.video import load_video
 from mm.sample import BadSample, Media
 from mm.training.loader import Batches, Draw, Loader, Once
 from mm.training.randomness import seed_generators
@@ -154,6 +155,16 @@ def test_a_folder_of_frames_is_a_clip_of_a_record(tmp_path: Path) -> None:
     assert media.times == pytest.approx([index / 3 for index in range(8)])
     with pytest.raises(BadSample, match="folder of frames, whose rate is None"):
         Conversations(file)[0]
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (120, 1), (10, 10)])
+def test_bounds_in_a_folder_that_counts_from_elsewhere_are_seconds_of_it(first: int, step: int, tmp_path: Path) -> None:
+    """As where the frames of a part of a film were kept, or every tenth."""
+    for number in range(12):
+        Image.fromarray(bars(number, 48, 160)).save(tmp_path / f"{first + step * number:05d}.png")
+    found = load_video(tmp_path, MVBench(4), start=1.0, end=3.0, folder_fps=3)
+    assert numbers(found.pixels) == [3, 5, 6, 7]
+    assert found.times == pytest.approx([1, 5 / 3, 2, 7 / 3])
 
 
 def test_a_broken_clip_is_a_counted_skip_or_stops_the_run(tmp_path: Path) -> None:
