@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TIMES = re.compile(r"(\d+):(\d+):(\d+)[,.](\d{1,3})\s*-->\s*(\d+):(\d+):(\d+)[,.](\d{1,3})")
-TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+TAG = re.compile(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}")
 
 
 class Line(NamedTuple):
@@ -17,13 +17,15 @@ class Line(NamedTuple):
 
 
 def read_srt(path: Path) -> list[Line]:
-    """Lines of the file in order of time, empty ones left out. Raises ValueError where the file holds no times."""
+    """Lines of the file in order of time, empty ones left out; none of an empty file. Raises ValueError where a file with text holds no times."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the subtitles {path}: {error}") from error
     found = list(TIMES.finditer(text))
-    if not found and text.strip():
+    if not text.strip():
+        return []
+    if not found:
         raise ValueError(f"{path} holds no line like 00:00:01,000 --> 00:00:02,500, so it is no SubRip file")
     ends = [match.start() for match in found[1:]] + [len(text)]
     lines = []

@@ -333,6 +333,11 @@ def test_srt_files_as_they_come(tmp_path: Path) -> None:
     lines = read_srt(file)
     assert at_frames(lines, [0.1, 1.1, 1.15, 9.0]) == ["first", "one two"]
     assert one_a_frame(lines, [0.1, 1.1, 1.15, 9.0]) == ["first", "first"]  # at most one a frame, and again at the next
+    file.write_text("1\n00:00:01,000 --> 00:00:02,000\n</i>3 < 4, and 5 > 2<font color=red>\n")
+    assert read_srt(file) == [(1.0, 2.0, "3 < 4, and 5 > 2")]
+    for nothing in ("", "\ufeff \n"):
+        file.write_text(nothing, encoding="utf-8")
+        assert read_srt(file) == []
     file.write_text("no times here")
     with pytest.raises(ValueError, match="no SubRip file"):
         read_srt(file)
