@@ -2,6 +2,7 @@
 2019): tar files in which `key.json` and `key.jpg`, or `key.0.jpg`, `key.1.mp4` and so on, stand one after another.
 
 The JSON is a record of `data.llava`. Files in the shard stand for those that it names, in order; if it names none, they are meant all the same.
+Members without a key or a suffix, as README and macOS's ._a.jpg, are passed over.
 
     python -m data.shards file.json --media folder --out shards      # packs what `data.llava` reads, and lists what is broken
 
@@ -86,6 +87,11 @@ def split(name: str) -> tuple[str, str]:
     return f"{folder}/{key}" if folder else key, suffix.lower()
 
 
+def part_of_a_sample(member: tarfile.TarInfo) -> bool:
+    key, suffix = split(member.name)
+    return member.isfile() and suffix != "" and not key.endswith("/") and key != ""
+
+
 def rows(shard: Path) -> Iterator[tuple[int, int]]:
     """(start, end) in bytes of each run of members with the same key. ValueError where the file does not end as a tar file does."""
     last, start, end, name = "", 0, 0, "its first member"
@@ -94,7 +100,7 @@ def rows(shard: Path) -> Iterator[tuple[int, int]]:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # the library would keep them all
                 name = member.name
-                if not member.isfile():
+                if not part_of_a_sample(member):
                     continue
                 key, _ = split(name)
                 if key != last and end:
@@ -109,9 +115,13 @@ def rows(shard: Path) -> Iterator[tuple[int, int]]:
     with shard.open("rb") as file:
         file.seek(place)
         mark = file.read(BLOCK)
+        more = any(any(piece) for piece in iter(lambda: file.read(2**20), b"")) if mark == bytes(BLOCK) else False
     if mark != bytes(BLOCK):  # the library takes a damaged header for the end
         raise ValueError(f"{shard} is {'damaged' if mark else 'cut off'} at byte {place}, behind {name}, key {last!r}: expected another member "
                          "or the zeros that end a tar file; copy it again, or leave it out.")
+    if more:
+        raise ValueError(f"{shard} goes on behind the zeros that end a tar file at byte {place}, behind {name}, key {last!r}, as where tar "
+                         "files were put one behind another; give them one by one, or pack them anew.")
     if end:
         yield start, end
 
@@ -127,7 +137,7 @@ def parsed(shard: Path, start: int, end: int) -> tuple[str, dict[str, bytes]]:
         raise BrokenMedia(f"{shard.name} has become shorter since it was opened")
     with tarfile.open(fileobj=io.BytesIO(piece), mode="r:") as tar:
         for member in tar:
-            if not member.isfile():
+            if not part_of_a_sample(member):
                 continue
             key, suffix = split(member.name)
             if suffix in members:

@@ -104,6 +104,15 @@ def test_shards_of_others_are_read(tmp_path: Path) -> None:
     assert numbers(moving.media[0].frames) == [25]
 
 
+def test_members_that_belong_to_no_sample_are_passed_over(tmp_path: Path) -> None:
+    """As macOS and authors leave them; between two members of a sample they do not part it."""
+    picture = png(paint(20, 16))
+    shards = Shards(write_shard(tmp_path / "a.tar", [
+        ("README", b"ours"), ("x/._a.json", b"?"), ("x/a.json", record()), ("x/._a.png", b"?"), ("x/a.png", picture), (".DS_Store", b"?")]))
+    assert len(shards) == 1
+    assert (shards[0].id, shards[0].media[0].frames.shape) == ("x/a", (1, 16, 20, 3))
+
+
 def test_files_of_a_shard_stand_for_those_that_the_record_names(tmp_path: Path) -> None:
     parts = [{"type": "image", "image": "far/away.png"}, {"type": "text", "text": "what ?"}]
     messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": "a star"}]
@@ -154,6 +163,13 @@ def test_a_cut_off_shard_is_named_with_key_and_byte(part: float, tmp_path: Path)
     shard.write_bytes(whole[:6 * 1536] + b"?" * 512 + whole[6 * 1536 + 512:])  # a damaged header
     with pytest.raises(ValueError, match=r"a\.tar is (damaged|cut off).* behind (byte|2\.png)"):
         Shards(str(shard))
+
+
+def test_shards_put_one_behind_another_are_refused(tmp_path: Path) -> None:
+    whole = Path(write_shard(tmp_path / "a.tar", [("a.json", record())])).read_bytes()
+    (tmp_path / "b.tar").write_bytes(whole + whole)
+    with pytest.raises(ValueError, match=r"b\.tar goes on behind the zeros.*key 'a'.*one by one"):
+        Shards(str(tmp_path / "b.tar"))
 
 
 def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
