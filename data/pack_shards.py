@@ -7,7 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from data.dialogue import read
+from data.dialogue import VIDEO, read
 from data.errors import BrokenMedia, existing
 from data.frame_folder import SUFFIXES
 from data.records import Records
@@ -29,7 +29,8 @@ def write(records: Records, media: Path, out: Path, samples: int) -> list[str]:
             for index in range(first, min(first + samples, len(records))):
                 try:
                     record = {"id": records.where(index)} | records[index]
-                    found = [existing(media / file.name) for file in read(record).files]
+                    files = read(record).files
+                    found = [existing(media / file.name) for file in files]
                     for path in found:
                         if path.suffix.lower() not in SUFFIXES | CLIPS:
                             raise BrokenMedia(f"{path} is called neither like a picture nor like a clip; expected .jpg, .png, .mp4 or their like")
@@ -37,8 +38,9 @@ def write(records: Records, media: Path, out: Path, samples: int) -> list[str]:
                     broken.append(str(BadSample(records.where(index), str(error))))
                     continue
                 add(tar, f"{index:09d}.json", json.dumps(record, ensure_ascii=False).encode())
-                for place, path in enumerate(found):
-                    add(tar, f"{index:09d}.{place}{path.suffix}" if len(found) > 1 else f"{index:09d}{path.suffix}", path)
+                for place, (file, path) in enumerate(zip(files, found, strict=True)):
+                    suffix = f".clip{path.suffix}" if file.place == VIDEO and path.suffix.lower() not in CLIPS else path.suffix
+                    add(tar, f"{index:09d}.{place}{suffix}" if len(found) > 1 else f"{index:09d}{suffix}", path)
         os.replace(staging, shard)
     return broken
 

@@ -1,8 +1,8 @@
 """Shards of samples with their pictures and clips, as WebDataset packs them (Aizman et al., "High Performance I/O for Large Scale Deep Learning",
 2019): tar files in which `key.json` and `key.jpg`, or `key.0.jpg`, `key.1.mp4` and so on, stand one after another.
 
-The JSON is a record of `data.llava`. Files in the shard stand for those that it names, in order; if it names none, they are meant all the same.
-Members without a key or a suffix, as README and macOS's ._a.jpg, are passed over.
+The JSON is a record of `data.llava`. Files in the shard stand for those that it names, in order; if it names none, they are meant all the same. A
+clip in a format of pictures, like GIF, is called `key.clip.gif`. Members without a key or a suffix, as README and macOS's ._a.jpg, are passed over.
 
     python -m data.shards file.json --media folder --out shards      # packs what `data.llava` reads, and lists what is broken
 
@@ -62,7 +62,7 @@ class Shards(Dataset[Sample]):
             id, where = key, f"{self.shards[at].name}, key {key} at byte {start}"
             record = described(members)
             id = str(record.get("id", key))
-            stored = {IMAGE: ordered(members, SUFFIXES), VIDEO: ordered(members, CLIPS)}
+            stored = {place: ordered(members, place) for place in (IMAGE, VIDEO)}
             system, turns, files = read(record, stored)
             named = [(file._replace(name=f"{key}.{file.name}"), members[file.name]) for file in files]
             return Sample(id, tuple(self.load(file, content) for file, content in named), turns, system)
@@ -156,9 +156,17 @@ def described(members: dict[str, bytes]) -> dict[str, Any]:
     return record
 
 
-def ordered(members: dict[str, bytes], kinds: frozenset[str]) -> list[str]:
+def place_of(suffix: str) -> str | None:
+    """The placeholder for which a member with this suffix may stand; None for a member that is neither picture nor clip."""
+    *before, format = suffix.split(".")
+    if f".{format}" in CLIPS or (f".{format}" in SUFFIXES and before[-1:] == ["clip"]):
+        return VIDEO
+    return IMAGE if f".{format}" in SUFFIXES else None
+
+
+def ordered(members: dict[str, bytes], place: str) -> list[str]:
     """The suffixes of one kind, `0.jpg` before `1.jpg` before `10.jpg`."""
-    found = [suffix for suffix in members if f".{suffix.rpartition('.')[2]}" in kinds]
+    found = [suffix for suffix in members if place_of(suffix) == place]
     return sorted(found, key=lambda suffix: [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in suffix.split(".")])
 
 

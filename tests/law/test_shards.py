@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from data.llava import Conversations
@@ -16,7 +17,7 @@ from data.sampling import SegmentMid
 from data.shards import Shards
 from mm.sample import BadSample, Sample
 from mm.training.loader import Loader, Order
-from tests.clips import numbers, write_bars
+from tests.clips import bars, numbers, write_bars
 from tests.photos import paint, png
 from tests.vlms import toy
 
@@ -111,6 +112,17 @@ def test_members_that_belong_to_no_sample_are_passed_over(tmp_path: Path) -> Non
         ("README", b"ours"), ("x/._a.json", b"?"), ("x/a.json", record()), ("x/._a.png", b"?"), ("x/a.png", picture), (".DS_Store", b"?")]))
     assert len(shards) == 1
     assert (shards[0].id, shards[0].media[0].frames.shape) == ("x/a", (1, 16, 20, 3))
+
+
+def test_a_moving_picture_stays_a_clip_in_a_shard(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(bars(number, 32, 80)) for number in range(6)]
+    pictures[0].save(tmp_path / "a.GIF", "GIF", save_all=True, append_images=pictures[1:], duration=40)
+    records = [{"id": "both", "video": "a.GIF", "image": "a.GIF", "conversations": TURNS}, {"id": "one", "video": "a.GIF", "conversations": TURNS}]
+    (tmp_path / "data.json").write_text(json.dumps(records))
+    assert main([str(tmp_path / "data.json"), "--out", str(tmp_path / "shards")]) == 0
+    source, shards = Conversations(str(tmp_path / "data.json")), Shards(str(tmp_path / "shards"))
+    assert all(same(source[index], shards[index]) for index in range(2))
+    assert numbers(shards[1].media[0].frames) == list(range(6))
 
 
 def test_files_of_a_shard_stand_for_those_that_the_record_names(tmp_path: Path) -> None:
