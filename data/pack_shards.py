@@ -18,10 +18,14 @@ from mm.sample import BadSample
 def write(records: Records, media: Path, out: Path, samples: int) -> list[str]:
     """Packs records and their files, `samples` in a shard, each under the number of its record; what was left out, and why.
 
-    A shard appears under its name when it is whole.
+    A shard appears under its name when it is whole. ValueError for a folder that holds shards already, with which these would be mixed.
     """
     broken = []
+    if samples < 1:
+        raise ValueError(f"{samples} samples in a shard were asked for; expected 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
+    if found := sorted(out.glob("*.tar")):
+        raise ValueError(f"{out} holds {found[0].name} already, and all shards of a folder are read together; remove them, or name another folder.")
     for first in range(0, len(records), samples):
         shard = out / f"{first // samples:06d}.tar"
         staging = shard.with_suffix(".writing")
@@ -54,7 +58,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 if every record was packed, 1 if some were left out, 2 if the file cannot be read at all."""
+    """Exit code: 0 if every record was packed, 1 if some were left out, 2 if the file cannot be read or the folder not be written."""
     parser = argparse.ArgumentParser(prog="python -m data.shards", description="Packs a LLaVA-style file and its media into shards.")
     parser.add_argument("file", help="LLaVA-style .json or .jsonl")
     parser.add_argument("--media", help="the folder to which file names are relative (default: the file's own)")
@@ -63,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         records = Records(chosen.file)
+        broken = write(records, Path(chosen.media or Path(chosen.file).parent), Path(chosen.out), chosen.samples)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    broken = write(records, Path(chosen.media or Path(chosen.file).parent), Path(chosen.out), chosen.samples)
     print("\n".join([f"{len(records) - len(broken)} samples packed, {len(broken)} left out", *(f"broken: {reason}" for reason in broken)]))
     return 1 if broken else 0

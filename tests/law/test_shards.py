@@ -204,3 +204,13 @@ def test_packing_leaves_out_what_is_broken_and_says_so(tmp_path: Path, capsys: p
     assert "4.png does not exist" in printed
     assert len(Shards(str(tmp_path / "shards" / "*.tar"))) == 8
     assert main([str(tmp_path / "nothing.json"), "--out", str(tmp_path / "shards")]) == 2
+
+
+def test_shards_are_not_mixed_with_those_of_another_packing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = str(write_source(tmp_path, 3)), str(tmp_path / "shards")
+    assert main([file, "--out", out, "--samples", "0"]) == 2
+    assert "0 samples in a shard were asked for" in capsys.readouterr().err
+    assert main([file, "--out", out, "--samples", "1"]) == 0
+    assert main([file, "--out", out]) == 2
+    assert "holds 000000.tar already" in capsys.readouterr().err
+    assert len(Shards(out)) == 3
