@@ -1,5 +1,6 @@
 """A clip file as the frames that a model is asked about."""
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,9 @@ from typing import Literal
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from mm.sample import Media
 
@@ -15,7 +19,7 @@ MAX_PIXELS = 2**25  # of a frame; larger ones are refused before they are decode
 
 
 def read_clip(path: str | Path, frames: int = 16, sampling: Sampling = "segment_mid") -> Media:
-    """`frames` frames of a clip file, all where there are fewer: uint8 [T, H, W, 3], RGB, upright, with their times.
+    """`frames` frames of a clip file, all where there are fewer: uint8 [T, H, W, 3], RGB, upright, with their times, if it tells any.
 
     segment_mid: the middles of equal segments, as Video-CCAM's released code chooses; even: the first, the last and evenly between. The file is
     decoded from its beginning to the last frame wanted, so a question about an hour takes minutes. Raises ValueError for a file that is missing, no
@@ -27,45 +31,68 @@ def read_clip(path: str | Path, frames: int = 16, sampling: Sampling = "segment_
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give the path of a clip")
     try:
-        found = count(path)
-        wanted = SAMPLINGS[sampling](found, frames)
-        pictures, times = decoded(path, set(wanted))
+        count, stamps = scanned(path)
+        wanted = SAMPLINGS[sampling](count, frames)
+        pictures, times = decoded(path, wanted, {stamp: index for index, stamp in enumerate(stamps)})
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} is not a clip, or is damaged: {error.strerror}; copy or convert it again") from error
     if len(pictures) < len(wanted):
         raise ValueError(f"{path} is damaged: of the {len(wanted)} frames wanted only {len(pictures)} could be decoded; copy or convert it again")
-    return Media(np.stack(pictures), "clip", tuple(times))
+    return Media(np.stack(pictures), "clip", times)
 
 
-def count(path: Path) -> int:
-    """Frames by their packets, because headers of many files tell none or a wrong number."""
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            kinds = ", ".join(stream.type for stream in container.streams)
-            raise ValueError(f"{path} holds no pictures{kinds and f', only {kinds}'}; give a clip")
-        stream = container.streams.video[0]
+def opened(path: Path) -> tuple[InputContainer, VideoStream]:
+    container = av.open(f"file:{path}", "r")  # "file:", because what stands before a colon in a name would be taken for a protocol
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if streams and streams[0].codec_context:
+        return container, streams[0]
+    kinds = ", ".join(stream.type for stream in container.streams if stream.type != "video")
+    container.close()
+    raise ValueError(f"{path} is in a codec that is not known here, or is damaged in its header; convert it" if streams else
+                     f"{path} holds no pictures{kinds and f', only {kinds}'}; give a clip")
+
+
+def scanned(path: Path) -> tuple[int, list[int]]:
+    """How many frames are shown, by their packets, because headers of many files tell none or a wrong number; and their time stamps, ascending, none
+    where these do not tell frames apart."""
+    container, stream = opened(path)
+    with container:
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MAX_PIXELS:
             raise ValueError(f"{path} has frames of {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million that are read; convert it")
-        found = sum(1 for packet in container.demux(stream) if packet.size)
-    if not found or found < stream.frames:
-        raise ValueError(f"{path} is cut off: {found} of {stream.frames or 'its'} frames are there; copy it again")
-    return found
+        packets = [(packet.pts, packet.is_keyframe, packet.is_discard) for packet in container.demux(stream) if packet.size]
+        promised, ordered = stream.frames, container.format.name != "avi" or not stream.codec_context.has_b_frames  # times in an AVI are made up
+    if not packets or len(packets) < promised:
+        raise ValueError(f"{path} is cut off: {len(packets)} of {promised or 'its'} frames are there; copy it again")
+    shown = [pts for pts, _, hidden in packets if not hidden]  # not what an edit list cuts away
+    keys = [pts for pts, key, _ in packets if key and pts is not None]
+    known = sorted({pts for pts in shown if pts is not None})
+    if not keys or not ordered or len(known) < len(shown):
+        return len(shown), []
+    stamps = [pts for pts in known if pts >= min(keys)]  # nothing before the first key frame can be decoded
+    return len(stamps), stamps
 
 
-def decoded(path: Path, wanted: set[int]) -> tuple[list[np.ndarray], list[float]]:
+def decoded(path: Path, wanted: list[int], places: Mapping[int, int]) -> tuple[list[np.ndarray], tuple[float, ...] | None]:
+    """The frames wanted up to the first that cannot be decoded or only be guessed at, and when they are shown. places: time stamp -> index."""
     pictures: list[np.ndarray] = []
-    times: list[float] = []
-    first = 0.0
-    with av.open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            first = frame.time or 0.0 if index == 0 else first
-            if index in wanted:
-                pictures.append(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)))
-                times.append((frame.time or 0.0) - first)
-            if index >= max(wanted):
+    guessed = False
+    container, stream = opened(path)
+    with container:
+        for number, frame in enumerate(container.decode(stream)):
+            guessed = frame.is_corrupt or (guessed and not frame.key_frame)  # what follows a damaged frame is made from it
+            place = number if not places else -1 if frame.pts is None else places.get(frame.pts, -1)
+            if place > wanted[len(pictures)] or (place == wanted[len(pictures)] and guessed):
                 break
-    return pictures, times
+            if place == wanted[len(pictures)]:
+                pictures.append(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)))
+            if len(pictures) == len(wanted):
+                break
+        unit, rate = stream.time_base or Fraction(1), stream.average_rate or stream.guessed_rate
+    if places:
+        stamps = sorted(places)
+        return pictures, tuple((stamps[index] - stamps[0]) * unit.numerator / unit.denominator for index in wanted)
+    return pictures, tuple(float(index / rate) for index in wanted) if rate else None
 
 
 def segment_mid(found: int, frames: int) -> list[int]:

@@ -1,4 +1,5 @@
 """python -m mm.ask: one question, one picture or clip, one answer; and one sentence where something is wrong."""
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,7 +15,7 @@ from mm.ask import ask, main, panels, probability_of_yes, strip, unknown_words
 from mm.models import VLM
 from mm.sample import Sample, Turn
 from mm.streams import MLP
-from tests.clips import write_bars, write_tone
+from tests.clips import numbers, write_bars, write_tone
 from tests.vlms import about, picture, toy
 
 
@@ -120,6 +121,60 @@ def test_frames_are_those_that_data_sets_take(clip: Path, sampling: Sampling) ->
         mine, theirs = read_clip(clip, frames, sampling), load_video(clip, policy(frames))
         assert np.array_equal(mine.frames, theirs.pixels)
         assert mine.times == pytest.approx(theirs.times)
+
+
+def streamed(folder: Path) -> Path:
+    """Bare H.264 without times."""
+    return write_bars(folder / "bare.h264", 20, g="5", bf="2")
+
+
+def begun_late(folder: Path) -> Path:
+    """A clip whose first packets are gone, so that its first frames cannot be decoded."""
+    with av.open(str(write_bars(folder / "a.mp4", 40, g="12", bf="2"))) as source, av.open(str(folder / "late.mkv"), "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number > 5:
+                packet.stream = copy
+                target.mux(packet)
+    return folder / "late.mkv"
+
+
+def trimmed(folder: Path) -> Path:
+    """A clip whose edit list hides its first frames."""
+    with av.open(str(write_bars(folder / "a.mp4", 20, g="20", bf="2"))) as source, av.open(str(folder / "trimmed.mp4"), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        shift = int(6 / 25 / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                target.mux(packet)
+    return folder / "trimmed.mp4"
+
+
+@pytest.mark.parametrize("sampling", ["segment_mid", "even"])
+@pytest.mark.parametrize("write", [streamed, begun_late, trimmed])
+def test_frames_of_odd_clips_are_those_that_data_sets_take(write: Callable[[Path], Path], sampling: Sampling, tmp_path: Path) -> None:
+    policy, clip = {"segment_mid": SegmentMid, "even": Even}[sampling], write(tmp_path)
+    for frames in (2, 5, 64):
+        mine, theirs = read_clip(clip, frames, sampling), load_video(clip, policy(frames))
+        assert np.array_equal(mine.frames, theirs.pixels)
+        assert mine.times == pytest.approx(theirs.times)
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_bars(tmp_path / "12:30.mp4", frames=3).parent)
+    assert numbers(read_clip("12:30.mp4").frames) == [0, 1, 2]
+
+
+def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(tmp_path: Path) -> None:
+    damaged = bytearray(write_bars(tmp_path / "a.mp4", 20, g="30", bf="0", height=96, width=320).read_bytes())
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][10]
+    damaged[start + size // 3:start + size] = bytes(size - size // 3)
+    (tmp_path / "b.mp4").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"b\.mp4 is damaged: of the 2 frames wanted only 1 could be decoded"):
+        read_clip(tmp_path / "b.mp4", 2)
 
 
 def test_a_turned_clip_is_upright(tmp_path: Path) -> None:
