@@ -51,14 +51,16 @@ class Clip:
             return opened.timeline
 
     def fault(self, limits: Limits, thorough: bool) -> str | None:
-        """Why it cannot be used. thorough: opened and read through, not only looked for."""
+        """Why it cannot be used. thorough: opened and read through, with its bounds held against its length, not only looked for."""
         try:
             if thorough:
-                self.timeline(limits)
+                self.timeline(limits).within(self.start, self.end)
             elif not self.path.is_dir():
                 existing(self.path)
         except BrokenMedia as error:
             return str(error)
+        except ValueError as error:  # of its bounds
+            return f"{self.path}: {error}"
         return None
 
 
@@ -78,7 +80,8 @@ class ClipBenchmark(Benchmark):
     """sampling: which frames are seen. limits: of clips. unusable: what becomes of clips that are missing or damaged.
 
     "refuse": nothing is answered while a clip is missing, and a damaged one stops the run at its questions; the answers so far are kept.
-    "leave_out": all clips are read through first, and questions about unusable ones are not asked; settings and a remark of the result say which.
+    "leave_out": all clips are read through first, and questions about unusable ones, or about parts behind their end, are not asked; settings and a
+    remark of the result say which.
     """
 
     sampling: Sampling
@@ -103,7 +106,7 @@ class ClipBenchmark(Benchmark):
         return [
             Item(asked.id, asked.clip.key, asked.clip.reader(self.sampling, self.limits), f"{PLACEHOLDERS['clip']}\n{asked.text}",
                  {**asked.row, "clip": asked.clip.name}, split=asked.split, prefix=asked.prefix)
-            for asked in questions if asked.clip.name not in self._faults]
+            for asked in questions if asked.clip.key not in self._faults]
 
     def settings(self) -> Row:
         return {**super().settings(), "sampling": describe(self.sampling), "limits": asdict(self.limits), "left_out": sorted(self._faults)}
@@ -115,10 +118,10 @@ class ClipBenchmark(Benchmark):
         return replace(scored, remarks=(*scored.remarks, *more, *left))
 
     def _refused(self, clips: Iterable[Clip]) -> dict[str, str]:
-        """Name -> reason of the clips that cannot be used."""
-        distinct = {clip.name: clip for clip in clips}
+        """Key -> reason of the clips that cannot be used."""
+        distinct = {clip.key: clip for clip in clips}
         thorough = self.unusable == "leave_out"
-        faults = {name: fault for name, clip in distinct.items() if (fault := clip.fault(self.limits, thorough))}
+        faults = {key: fault for key, clip in distinct.items() if (fault := clip.fault(self.limits, thorough))}
         if faults and (not thorough or len(faults) == len(distinct)):
             named = ", ".join(islice(faults, NAMED)) + " ..." * (len(faults) > NAMED)
             raise ValueError(

@@ -208,6 +208,18 @@ def test_unusable_clips_may_be_left_out_and_the_result_says_which(tmp_path: Path
         MVBench(str(elsewhere(tmp_path)), unusable="leave_out").items()
 
 
+def test_a_part_behind_the_end_of_its_clip_is_left_out_alone(tmp_path: Path) -> None:
+    copy = layouts.mvbench(tmp_path / "copy")
+    file = copy / "json/action_sequence.json"
+    rows = json.loads(file.read_text())
+    layouts.write_json(file, [{**rows[0], "start": start, "end": start + 1} for start in (0, 7)])
+    benchmark = MVBench(str(copy), tasks=["Action Sequence"], sampling=MVBenchSampling(2), unusable="leave_out")
+    result = evaluate("mvbench", benchmark, Scripted(lambda item: "A"), options(tmp_path))
+    assert result.n == 1
+    assert result.settings["left_out"] == ["video/star/Charades_v1_480/action_sequence0.mp4#7.0-8.0"]
+    assert "action_sequence0.mp4: frames from 7.0 s on were asked for, but the clip ends at 2.000 s" in result.remarks[-1]
+
+
 def elsewhere(folder: Path) -> Path:
     """A copy with its questions and none of its clips."""
     copy = folder / "bare"
