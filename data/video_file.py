@@ -97,6 +97,9 @@ class VideoFile:
             raise BrokenMedia(
                 f"{self.name}: frames of {width} x {height} pixels, expected a shorter side of min_side {limits.min_side} or more and at most "
                 f"max_pixels {limits.max_pixels / 1e6:.1f} million pixels; convert it, or change the limits.")
+        if round(min(width, height) * min(1.0, limits.max_side / max(width, height))) < limits.min_side:
+            raise BrokenMedia(f"{self.name}: frames of {width} x {height} pixels, reduced to max_side {limits.max_side}, are less than the min_side "
+                              f"of {limits.min_side}; crop or leave it out, or lower min_side.")
 
     def scan(self) -> Index:
         stamps: list[int | None] = []

@@ -42,6 +42,7 @@ def test_large_frames_are_reduced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limits", "message"), [
     (Limits(min_side=40), "frames of 48 x 32 pixels, expected a shorter side of min_side 40"),
+    (Limits(max_side=9), "frames of 48 x 32 pixels, reduced to max_side 9, are less than the min_side of 8"),
     (Limits(max_pixels=1000), "at most max_pixels 0.0 million"), (Limits(max_frames=2), "3 frames, more than the max_frames of 2; ask for fewer")])
 def test_clips_outside_the_limits_are_refused_with_the_numbers(limits: Limits, message: str, tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", moving_square(3))
