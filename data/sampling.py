@@ -43,6 +43,9 @@ class Sampling(ABC):
     def among(self, count: int, fps: float) -> list[int]:
         """Which of `count` frames, 1 or more, that follow one another at `fps` on average."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
 
 class All(Sampling):
     """Every frame."""
