@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 import mm
 from bench.machine import machine
 from mm.attention.session import HOME
-from mm.language.arguments import CACHE
+from mm.language.arguments import CACHE, cache_among
 from mm.masks import Composite, ImageBlock, ModalityMutual, PositionCausal, SinkWindow
 from mm.positions import Concentric
 from mm.reweight import ACT, CMAI, DARA, PAI, VAR, ZeroTuning
@@ -59,7 +59,7 @@ def decoder() -> PreTrainedModel:
 
 def read(model: PreTrainedModel, ids: torch.Tensor) -> Any:
     """The cache of a prompt, read twice as fast without its last token's logits."""
-    return model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    return cache_among(model(input_ids=ids, use_cache=True, logits_to_keep=1))
 
 
 def step(model: PreTrainedModel, cache: Any) -> float:
