@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from bench.machine import machine
-from data.sampling import Even
-from data.torchcodec import fault
-from data.video import load_video
+from mm.media.sampling import Even
+from mm.media.torchcodec import fault
+from mm.media.video import load_video
 
 SECONDS, RATE, HEIGHT, WIDTH, BITS = 300, 30, 176, 320, 16
 COUNTS = (16, 96)

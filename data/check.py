@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data.llava import Conversations
-from data.sampling import Even
+from mm.media.sampling import Even
 from mm.sample import BadSample, Sample
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from data.dialogue import Misformed, read
-from data.images import Limits
 from data.media import Loader
-from data.readers import Reader
 from data.records import Records
-from data.sampling import Sampling
+from mm.media.images import Limits
+from mm.media.readers import Reader
+from mm.media.sampling import Sampling
 from mm.sample import BadSample, Sample
 
 

@@ -2,10 +2,10 @@
 from pathlib import Path
 
 from data.dialogue import VIDEO, File
-from data.images import Limits, load_image
-from data.readers import PyAV, Reader
-from data.sampling import Even, Sampling
-from data.video import load_video
+from mm.media.images import Limits, load_image
+from mm.media.readers import PyAV, Reader
+from mm.media.sampling import Even, Sampling
+from mm.media.video import load_video
 from mm.sample import Media
 
 

@@ -8,10 +8,10 @@ import tarfile
 from pathlib import Path
 
 from data.dialogue import VIDEO, read
-from data.errors import BrokenMedia, existing
-from data.frame_folder import SUFFIXES
 from data.records import Records
 from data.shards import CLIPS
+from mm.media.errors import BrokenMedia, existing
+from mm.media.frame_folder import SUFFIXES
 from mm.sample import BadSample
 
 

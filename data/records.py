@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from data.errors import missing
+from mm.media.errors import missing
 
 CHUNK = 2**20  # characters of an array that are decoded at a time
 LONGEST = 2**26  # characters of one record of an array; more means a bracket or quotation mark is missing

@@ -22,12 +22,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from data.dialogue import IMAGE, VIDEO, Misformed, read
-from data.errors import BrokenMedia, missing
-from data.frame_folder import SUFFIXES
-from data.images import Limits
 from data.media import Loader
-from data.readers import Reader
-from data.sampling import Sampling
+from mm.media.errors import BrokenMedia, missing
+from mm.media.frame_folder import SUFFIXES
+from mm.media.images import Limits
+from mm.media.readers import Reader
+from mm.media.sampling import Sampling
 from mm.sample import BadSample, Sample
 
 CLIPS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})

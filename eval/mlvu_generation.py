@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import Limits
-from data.sampling import MVBench as MVBenchSampling
-from data.sampling import Sampling
 from eval.frame.benchmark import Row, Scored
 from eval.frame.choices import grouped
 from eval.frame.clips import ClipBenchmark, Question, Unusable
 from eval.frame.intervals import clustered, proportion
 from eval.frame.layout import chosen, entries, read_layout
+from mm.media.images import Limits
+from mm.media.sampling import MVBench as MVBenchSampling
+from mm.media.sampling import Sampling
 
 INSTRUCTION = "Carefully watch this video and pay attention to every detail. Based on your observations, answer the given questions.\n"
 

@@ -5,14 +5,14 @@ Twenty tasks of 200 multiple-choice questions each, on clips of eleven sources. 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
-from data.images import Limits
-from data.sampling import MVBench as MVBenchSampling
-from data.sampling import Sampling
 from eval.frame.benchmark import Row, Scored
 from eval.frame.choices import accuracy, grouped, letters, mean_accuracy, remarks, unparsed, verdict
 from eval.frame.clips import Unusable
 from eval.frame.tasks import ChoiceTasks, Prompt, truth
 from eval.parsers import chooser
+from mm.media.images import Limits
+from mm.media.sampling import MVBench as MVBenchSampling
+from mm.media.sampling import Sampling
 
 TASKS = 20
 BODY = "Question: {question}\nOptions:\n{options}\n"

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from data.errors import BrokenMedia
-from data.images import Limits
-from data.sampling import Sampling, SegmentMid
 from eval.frame.benchmark import Row, Scored
 from eval.frame.choices import accuracy, grouped, remarks, unparsed, verdict
 from eval.frame.clips import NAMED, Clip, ClipBenchmark, Question, Unusable, with_fields
@@ -18,6 +15,9 @@ from eval.frame.files import records
 from eval.frame.intervals import Score, proportion
 from eval.parsers import chooser
 from eval.text.srt import Line, at_frames, one_a_frame, read_srt
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits
+from mm.media.sampling import Sampling, SegmentMid
 
 Subtitles = Literal["without", "frames", "video_ccam", "all"]
 Duration = Literal["short", "medium", "long"]

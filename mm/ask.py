@@ -7,17 +7,16 @@ scale for all. Where a model's visual tokens have no place in the picture there 
 """
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from PIL import Image
 
-from mm.analysis import Look, looks, occlusion, overlay, read_clip, read_picture, seen, side_by_side
-from mm.analysis.clip import Sampling
+from mm.analysis import Look, looks, occlusion, overlay, seen, side_by_side
 from mm.analysis.overlay import enlarged
+from mm.media import Even, Sampling, SegmentMid, load_image, load_video
 from mm.models import VLM
 from mm.sample import PLACEHOLDERS, Media, Sample, Turn
 
@@ -25,6 +24,7 @@ PANEL = 384  # px
 FRAME = 160  # px, of a clip
 MOST = 8  # frames of a clip that are drawn
 GAP = 8  # px, between two rows of them
+SAMPLINGS: Mapping[str, Callable[[int], Sampling]] = {"segment_mid": SegmentMid, "even": Even}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,11 @@ def ask(vlm: VLM, shown: np.ndarray | Media, question: str, max_new_tokens: int 
     return Reply(text, probability_of_yes(vlm, prompt, text), unknown_words(vlm, question), looked, answered)
 
 
+def read_clip(source: Path, sampling: Sampling) -> Media:
+    clip = load_video(source, sampling)
+    return Media(clip.pixels, "clip", clip.times)
+
+
 def probability_of_yes(vlm: VLM, prompt: Sample, answer: str) -> float | None:
     """Of yes against no, spelled as the answer is; None where the answer is neither, or the two begin with the same token."""
     word = answer.strip(" .!").lower()
@@ -94,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown.add_argument("--image", help="the picture")
     shown.add_argument("--video", help="the clip")
     parser.add_argument("--frames", type=int, default=16, help="of the clip that the model sees (default: 16; all where there are fewer)")
-    parser.add_argument("--sampling", choices=get_args(Sampling), default="segment_mid",
+    parser.add_argument("--sampling", choices=list(SAMPLINGS), default="segment_mid",
                         help="which frames: the middles of equal segments, or the first, the last and evenly between (default: segment_mid)")
     parser.add_argument("--out", help="where the overlay goes; <image>.ask.png beside the picture or clip by default")
     parser.add_argument("--places", type=int, default=8, help="N x N places of a picture to hide in turn, 0 for no third panel (default: 8)")
@@ -102,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     source = Path(given.image or given.video)
     try:
-        media = Media(read_picture(source)[None]) if given.image else read_clip(source, given.frames, given.sampling)
+        media = Media(load_image(source)[None]) if given.image else read_clip(source, SAMPLINGS[given.sampling](given.frames))
         vlm = VLM.load(given.model)
         reply = ask(vlm, media, given.question, given.max_new_tokens)
         out = Path(given.out) if given.out else source.with_suffix(".ask.png")

@@ -6,13 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from data.errors import BrokenMedia, existing
-from data.frame_folder import FrameFolder
-from data.images import Limits
-from data.sampling import Sampling, Timeline
-from data.video import load_video
-from data.video_file import VideoFile
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from mm.media.errors import BrokenMedia, existing
+from mm.media.frame_folder import FrameFolder
+from mm.media.images import Limits
+from mm.media.sampling import Sampling, Timeline
+from mm.media.video import load_video
+from mm.media.video_file import VideoFile
 from mm.parts import describe
 from mm.sample import PLACEHOLDERS, Media
 

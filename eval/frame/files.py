@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.images import load_image
+from mm.media.images import load_image
 from mm.sample import Media
 
 

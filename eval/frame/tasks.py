@@ -3,12 +3,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from data.images import Limits
-from data.sampling import Sampling
 from eval.frame.benchmark import Row
 from eval.frame.choices import letter_of, letters, listed
 from eval.frame.clips import ClipBenchmark, Question, Unusable
 from eval.frame.layout import chosen, entries, read_layout
+from mm.media.images import Limits
+from mm.media.sampling import Sampling
 
 
 class Prompt(NamedTuple):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm.analysis import overlay, read_picture, seen, side_by_side
+from mm.analysis import overlay, seen, side_by_side
+from mm.media import load_image
 from mm.vision import PadToSquare
 from tests.vlms import toy
 
@@ -51,20 +52,20 @@ def test_a_picture_file_is_read_upright_in_rgb(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned by a quarter
     Image.new("RGB", (30, 20), "red").save(tmp_path / "turned.jpg", exif=exif)
-    assert read_picture(tmp_path / "turned.jpg").shape == (30, 20, 3)
+    assert load_image(tmp_path / "turned.jpg").shape == (30, 20, 3)
     Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (read_picture(tmp_path / "clear.png") == 255).all()
+    assert (load_image(tmp_path / "clear.png") == 255).all()
     Image.new("L", (9, 9), 7).save(tmp_path / "grey.png")
-    assert (read_picture(tmp_path / "grey.png") == 7).all()
+    assert (load_image(tmp_path / "grey.png") == 7).all()
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:900])
-    for name, reason in (("none.png", "there is no file"), ("text.png", "is not a picture"), ("cut.png", "cannot be read")):
+    for name, reason in (("none.png", "does not exist"), ("text.png", "is not a picture"), ("cut.png", "is damaged")):
         with pytest.raises(ValueError, match=reason) as caught:
-            read_picture(tmp_path / name)
+            load_image(tmp_path / name)
         assert name in str(caught.value)
 
 

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.sampling import Even, SegmentMid
-from data.video import load_video
-from mm.analysis import read_clip
-from mm.analysis.clip import Sampling
-from mm.ask import ask, main, panels, probability_of_yes, strip, unknown_words
+from mm.ask import ask, main, panels, probability_of_yes, read_clip, strip, unknown_words
+from mm.media import All, Even, Sampling, SegmentMid
 from mm.models import VLM
 from mm.sample import Sample, Turn
 from mm.streams import MLP
@@ -60,7 +57,7 @@ def test_words_without_a_token_are_named(run: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(("model", "image", "question", "reason"), [
-    ("nowhere", "x.png", "is there ?", "no model in"), ("", "none.png", "is there ?", "there is no file"),
+    ("nowhere", "x.png", "is there ?", "no model in"), ("", "none.png", "is there ?", "none.png does not exist"),
     ("", "x.png", "  ", "the question is empty"),
     ("", "bad.png", "is there ?", "is not a picture")])
 def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], model: str, image: str, question: str, reason: str) -> None:
@@ -93,7 +90,7 @@ def test_it_answers_about_a_clip_and_draws_its_frames(run: Path, clip: Path, cap
 
 
 def test_the_answer_about_a_clip_is_what_generate_says(clip: Path) -> None:
-    vlm, media = toy(), read_clip(clip, 5)
+    vlm, media = toy(), read_clip(clip, SegmentMid(5))
     reply = ask(vlm, media, "is there a star ?", max_new_tokens=4)
     assert reply.text == vlm.generate([Sample("", (media,), (Turn("<video>\nis there a star ?"),))], max_new_tokens=4)[0]
     assert reply.heats.shape == (5, 2, 2)
@@ -102,8 +99,8 @@ def test_the_answer_about_a_clip_is_what_generate_says(clip: Path) -> None:
 def test_a_model_without_places_answers_all_the_same(run: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vlm = toy()
     vlm = VLM(vlm.vision, Resampled(16, vlm.language.width), vlm.language).eval()
-    assert ask(vlm, read_clip(clip, 3), "is there a star ?", max_new_tokens=2).looks == ()
-    assert strip(vlm, ask(vlm, read_clip(clip, 3), "is there a star ?", max_new_tokens=2)).height == 144
+    assert ask(vlm, read_clip(clip, SegmentMid(3)), "is there a star ?", max_new_tokens=2).looks == ()
+    assert strip(vlm, ask(vlm, read_clip(clip, SegmentMid(3)), "is there a star ?", max_new_tokens=2)).height == 144
     assert panels(vlm, ask(vlm, picture(0).frames[0], "is there a star ?", max_new_tokens=2), places=0).width == 384
 
 
@@ -114,13 +111,12 @@ class Resampled(MLP):
         return None
 
 
-@pytest.mark.parametrize("sampling", ["segment_mid", "even"])
-def test_frames_are_those_that_data_sets_take(clip: Path, sampling: Sampling) -> None:
-    policy = {"segment_mid": SegmentMid, "even": Even}[sampling]
-    for frames in (1, 3, 7, 19, 20, 64):
-        mine, theirs = read_clip(clip, frames, sampling), load_video(clip, policy(frames))
-        assert np.array_equal(mine.frames, theirs.pixels)
-        assert mine.times == pytest.approx(theirs.times)
+@pytest.mark.parametrize("policy", [SegmentMid(7), Even(7), SegmentMid(1), Even(64)], ids=repr)
+def test_frames_are_those_that_the_policy_names(clip: Path, policy: Sampling) -> None:
+    media = read_clip(clip, policy)
+    wanted = policy.among(20, 25)
+    assert numbers(media.frames) == wanted
+    assert media.times == pytest.approx([index / 25 for index in wanted])
 
 
 def streamed(folder: Path) -> Path:
@@ -152,19 +148,19 @@ def trimmed(folder: Path) -> Path:
     return folder / "trimmed.mp4"
 
 
-@pytest.mark.parametrize("sampling", ["segment_mid", "even"])
-@pytest.mark.parametrize("write", [streamed, begun_late, trimmed])
-def test_frames_of_odd_clips_are_those_that_data_sets_take(write: Callable[[Path], Path], sampling: Sampling, tmp_path: Path) -> None:
-    policy, clip = {"segment_mid": SegmentMid, "even": Even}[sampling], write(tmp_path)
-    for frames in (2, 5, 64):
-        mine, theirs = read_clip(clip, frames, sampling), load_video(clip, policy(frames))
-        assert np.array_equal(mine.frames, theirs.pixels)
-        assert mine.times == pytest.approx(theirs.times)
+@pytest.mark.parametrize(("write", "shown"), [(streamed, range(20)), (begun_late, range(11, 40)), (trimmed, range(6, 20))])
+def test_frames_of_odd_clips_are_those_that_are_shown(write: Callable[[Path], Path], shown: range, tmp_path: Path) -> None:
+    clip = write(tmp_path)
+    for policy in (All(), SegmentMid(5), Even(2)):
+        media = read_clip(clip, policy)
+        wanted = policy.among(len(shown), 25)
+        assert numbers(media.frames) == [shown[index] for index in wanted]
+        assert media.times == pytest.approx([index / 25 for index in wanted])
 
 
 def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_bars(tmp_path / "12:30.mp4", frames=3).parent)
-    assert numbers(read_clip("12:30.mp4").frames) == [0, 1, 2]
+    assert numbers(read_clip(Path("12:30.mp4"), SegmentMid(16)).frames) == [0, 1, 2]
 
 
 def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(tmp_path: Path) -> None:
@@ -173,17 +169,19 @@ def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(tmp_path: Path
         start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][10]
     damaged[start + size // 3:start + size] = bytes(size - size // 3)
     (tmp_path / "b.mp4").write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"b\.mp4 is damaged: of the 2 frames wanted only 1 could be decoded"):
-        read_clip(tmp_path / "b.mp4", 2)
+    with pytest.raises(ValueError, match=r"b\.mp4 is damaged: the frame at 0\.600 s could not be decoded"):
+        read_clip(tmp_path / "b.mp4", SegmentMid(2))
 
 
 def test_a_turned_clip_is_upright(tmp_path: Path) -> None:
-    clip = write_bars(tmp_path / "turned.mp4", 6, height=48, width=64, rotation=90)
-    assert np.array_equal(read_clip(clip, 3).frames, load_video(clip, SegmentMid(3)).pixels)
+    turned = write_bars(tmp_path / "turned.mp4", 6, height=48, width=64, rotation=90)
+    level = write_bars(tmp_path / "level.mp4", 6, height=48, width=64)
+    assert np.array_equal(read_clip(turned, SegmentMid(3)).frames, np.rot90(read_clip(level, SegmentMid(3)).frames, axes=(1, 2)))
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("none.mp4", "there is no file"), ("text.mp4", "is not a clip, or is damaged"), ("empty.mp4", "is not a clip"), ("cut.mp4", "holds no pictures"),
+    ("none.mp4", "none.mp4 does not exist"), ("text.mp4", "is not a clip, or is damaged"), ("empty.mp4", "is empty (0 bytes)"),
+    ("cut.mp4", "holds no pictures"),
     ("tone.mp4", "holds no pictures, only audio"), ("end.mp4", "cut off: 19 of 20 frames are there")])
 def test_broken_clips_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], name: str, reason: str) -> None:
     (run / "text.mp4").write_text("no clip")
@@ -205,6 +203,6 @@ def test_broken_clips_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]
 
 def test_no_frames_and_two_media_are_refused(run: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(run), "--video", str(clip), "is there ?", "--frames", "0"]) == 2
-    assert "ask for 1 or more" in capsys.readouterr().err
+    assert "frames is a number of frames, at least 1; got 0" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(run), "--video", str(clip), "--image", str(run / "x.png"), "is there ?"])

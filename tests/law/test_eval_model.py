@@ -297,11 +297,11 @@ def test_an_answer_that_is_begun_goes_on_as_greedy_decoding_would(tmp_path: Path
 def test_the_command_line_asks_about_clips(tmp_path: Path) -> None:
     toy(config={"max_position_embeddings": 1024}).save(tmp_path / "model")
     copy = layouts.mvbench(tmp_path / "copy")
-    given = ["--model", str(tmp_path), "--mvbench.data", str(copy), "--mvbench.sampling", "data.sampling.MVBench", "--mvbench.sampling.frames", "3",
+    given = ["--model", str(tmp_path), "--mvbench.data", str(copy), "--mvbench.sampling", "mm.media.MVBench", "--mvbench.sampling.frames", "3",
              "--mvbench.max_new_tokens", "3", "--order.size", "6", "--limit", "2"]
     assert main(["mvbench", "order", "order:shuffled", *given]) == 0
     assert {path.name for path in (tmp_path / "eval").glob("*limit2.json")} == {
         "mvbench-limit2.json", "order-limit2.json", "order-shuffled-limit2.json"}
     result = Result.load(tmp_path / "eval" / "mvbench-limit2.json")
     assert result.n == 40
-    assert result.settings["sampling"] == {"class_path": "data.sampling.MVBench", "init_args": {"frames": 3}}
+    assert result.settings["sampling"] == {"class_path": "mm.media.MVBench", "init_args": {"frames": 3}}

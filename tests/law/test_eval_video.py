@@ -9,8 +9,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from data.sampling import MVBench as MVBenchSampling
-from data.sampling import SegmentMid
 from eval.__main__ import Options, evaluate, main, parse
 from eval.frame.benchmark import Item, Row
 from eval.frame.choices import accuracy, mean_accuracy
@@ -26,6 +24,8 @@ from eval.mvbench import score as mvbench_score
 from eval.report.run import read_run
 from eval.text.srt import at_frames, one_a_frame, read_srt
 from eval.videomme import VideoMME, load, parquet
+from mm.media.sampling import MVBench as MVBenchSampling
+from mm.media.sampling import SegmentMid
 from tests import layouts
 from tests.clips import numbers
 
@@ -384,11 +384,11 @@ def test_parquet_without_its_library_is_one_clear_error(videomme: Path, monkeypa
 
 
 def test_sampling_and_limits_are_options(mvbench: Path) -> None:
-    given = ["--model", "m", "--mvbench.data", str(mvbench), "--mvbench.sampling", "data.sampling.SegmentMid", "--mvbench.sampling.frames", "3",
+    given = ["--model", "m", "--mvbench.data", str(mvbench), "--mvbench.sampling", "mm.media.SegmentMid", "--mvbench.sampling.frames", "3",
              "--mvbench.limits.max_side", "64", "--mvbench.tasks", '["State Change"]']
     _, found = parse(["mvbench"], given)
     settings = found["mvbench"].settings()
-    assert settings["sampling"] == {"class_path": "data.sampling.SegmentMid", "init_args": {"frames": 3}}
+    assert settings["sampling"] == {"class_path": "mm.media.SegmentMid", "init_args": {"frames": 3}}
     assert settings["limits"]["max_side"] == 64
     assert json.loads(json.dumps(settings))["tasks"] == ["State Change"]
     assert isinstance(found["mvbench"], ClipBenchmark)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import BrokenMedia
-from data.images import Limits, load_image
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits, load_image
 from tests.photos import animation, jpeg, paint, photographs, png
 
 PHOTOGRAPHS = photographs()

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 # A package may import itself and whatever stands on a lower floor; levers on one floor do not know each other.
 FLOORS: list[set[str]] = [
-    {"mm.tokens", "mm.sample", "mm.parts", "mm.versions", "mm.attention"},
+    {"mm.tokens", "mm.sample", "mm.media", "mm.parts", "mm.versions", "mm.attention"},
     {"mm.masks", "mm.positions", "mm.reweight", "mm.keep", "mm.streams"},
     {"mm.vision", "mm.language", "mm.diffusion"},
     {"mm.models", "mm.steer"},
@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"train"},
 ]
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
-DATA_MAY = {"mm.tokens", "mm.sample"}
+DATA_MAY = {"mm.tokens", "mm.sample", "mm.media"}
 HOMES = {
     "lightning": ("mm.training", "train"),
     "timm": ("mm.vision", "mm.language", "mm.diffusion", "mm.models"),

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import BrokenMedia
-from data.images import Limits
-from data.sampling import Even
-from data.video import load_video
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits
+from mm.media.sampling import Even
+from mm.media.video import load_video
 from tests.clips import moving_square, write_clip
 
 

@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 from data.llava import Conversations
-from data.sampling import All, Even, LLaVAVideo, MVBench, RateThinned, RateTruncated, Sampling, SegmentJitter, SegmentMid, Timeline
-from data.video import load_video
+from mm.media.sampling import All, Even, LLaVAVideo, MVBench, RateThinned, RateTruncated, Sampling, SegmentJitter, SegmentMid, Timeline
+from mm.media.video import load_video
 from mm.sample import BadSample, Media
 from mm.training.loader import Batches, Draw, Loader, Once
 from mm.training.randomness import seed_generators
@@ -128,7 +128,7 @@ def test_a_policy_is_named_in_yaml(tmp_path: Path) -> None:
     parser.add_subclass_arguments(Conversations, "train")
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({"class_path": "data.llava.Conversations", "init_args": {
-        "file": write_record(tmp_path), "sampling": {"class_path": "data.sampling.LLaVAVideo", "init_args": {"fps": 5, "cap": 8}}}}))
+        "file": write_record(tmp_path), "sampling": {"class_path": "mm.media.LLaVAVideo", "init_args": {"fps": 5, "cap": 8}}}}))
     built = parser.instantiate_classes(parser.parse_args([f"--train={config}"])).train
     assert numbers(built[0].media[0].frames) == [0, 8, 16, 25, 33, 42, 50, 59]
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from data.llava import Conversations
 from data.pack_shards import main
-from data.sampling import SegmentMid
 from data.shards import Shards
+from mm.media.sampling import SegmentMid
 from mm.sample import BadSample, Sample
 from mm.training.loader import Loader, Order
 from tests.clips import bars, numbers, write_bars

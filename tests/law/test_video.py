@@ -14,12 +14,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from PIL import Image
 
-import data.readers
-from data.errors import BrokenMedia
-from data.readers import PyAV, Reader
-from data.sampling import Even, Sampling
-from data.torchcodec import TorchCodec, fault
-from data.video import load_video
+import mm.media.readers
+from mm.media.errors import BrokenMedia
+from mm.media.readers import PyAV, Reader
+from mm.media.sampling import Even, Sampling
+from mm.media.torchcodec import TorchCodec, fault
+from mm.media.video import load_video
 from tests.clips import bars, numbers, write_bars, write_tone
 
 IRREGULAR = list(accumulate([0, *[40, 40, 7, 200, 33, 1, 1000, 40, 60, 90] * 6]))[:60]
@@ -156,14 +156,14 @@ def test_a_clip_held_sideways_is_upright(turns: int, reader: type[Reader], tmp_p
 def test_few_wanted_frames_are_decoded_from_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No frame twice, no group without a wanted frame, no B-frame that is not wanted."""
     decoded: list[int] = []
-    decode = data.readers.Timed.decode
+    decode = mm.media.readers.Timed.decode
 
-    def watched(self: data.readers.Timed, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+    def watched(self: mm.media.readers.Timed, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
         for frame in decode(self, packets):
             decoded.append(frame.pts or 0)
             yield frame
 
-    monkeypatch.setattr(data.readers.Timed, "decode", watched)
+    monkeypatch.setattr(mm.media.readers.Timed, "decode", watched)
     file = write_bars(tmp_path / "a.mp4", frames=200, **{"x264-params": "keyint=50:min-keyint=50:bframes=3:b-pyramid=0:b-adapt=0:scenecut=0"})
     assert numbers(load_video(file, Chosen([10, 20, 160])).pixels) == [10, 20, 160]
     assert len(decoded) == len(set(decoded))
@@ -287,5 +287,5 @@ def test_torchcodec_is_taken_only_where_it_decodes() -> None:
     if fault() is None:
         TorchCodec()
     else:
-        with pytest.raises(ValueError, match=r"TorchCodec cannot be used: .* read with data\.readers\.PyAV"):
+        with pytest.raises(ValueError, match=r"TorchCodec cannot be used: .* read with mm\.media\.PyAV"):
             TorchCodec()

@@ -13,10 +13,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from data.check import census, main
-from data.errors import BrokenMedia
-from data.images import Limits, load_image
 from data.llava import Conversations
-from data.video import load_video
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits, load_image
+from mm.media.video import load_video
 from mm.sample import BadSample
 from tests.photos import animation, jpeg, paint, png
 
@@ -92,7 +92,7 @@ def peak_memory(picture: Path) -> tuple[str, float]:
     """What reading a picture in a fresh process says, and the MB that it took beyond the start. (VmHWM: ru_maxrss remembers the parent's.)"""
     program = f"""
 import pathlib
-from data.images import load_image
+from mm.media.images import load_image
 def peak(): return int(next(l for l in pathlib.Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM")).split()[1]) / 1024
 before = peak()
 try: print(load_image({str(picture)!r}).shape)

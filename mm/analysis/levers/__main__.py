@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mm.analysis.levers import frame_masks, mask_matrices, mass_bars, moved, position_maps
 from mm.analysis.levers.style import save
 from mm.analysis.masses import masses
-from mm.analysis.picture import read_picture
+from mm.media import load_image
 from mm.models import VLM
 from mm.models.steer import steer
 from mm.reweight import VAR
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not (given.image and given.question):
                 raise ValueError('--model draws what a model sees of a picture; give --image and a question, like "is there a star ?"')
             rule = VAR(threshold=given.threshold, first_layer=given.first_layer)
-            figures |= under(VLM.load(given.model), rule, read_picture(given.image), given.question)
+            figures |= under(VLM.load(given.model), rule, load_image(given.image), given.question)
         out = Path(given.out)
         out.mkdir(parents=True, exist_ok=True)
         for name, drawn in figures.items():

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import BrokenMedia
-from data.images import Limits, load_image
-from data.sampling import Timeline
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits, load_image
+from mm.media.sampling import Timeline
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".jp2"})
 NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one in a name

@@ -192,7 +192,7 @@ def at_rate(count: int, found: float, wanted: float | None) -> list[int]:
 
 def at_least_one(policy: str, argument: str, number: int) -> int:
     if number < 1:
-        raise ValueError(f"{policy}: {argument} is a number of frames, at least 1; got {number}. All frames are data.sampling.All.")
+        raise ValueError(f"{policy}: {argument} is a number of frames, at least 1; got {number}. All frames are mm.media.All.")
     return number
 
 

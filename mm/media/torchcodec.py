@@ -8,9 +8,9 @@ from itertools import pairwise
 import av
 import numpy as np
 
-from data.errors import BrokenMedia
-from data.readers import PyAV, Reader
-from data.video_file import VideoFile
+from mm.media.errors import BrokenMedia
+from mm.media.readers import PyAV, Reader
+from mm.media.video_file import VideoFile
 
 EXACT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
@@ -25,8 +25,8 @@ class TorchCodec(Reader):
 
     def __init__(self) -> None:
         if (reason := fault()) is not None:
-            raise ValueError(f"data.torchcodec.TorchCodec cannot be used: {reason}. Install torchcodec for this PyTorch and FFmpeg 4 to 9 with its "
-                             "shared libraries, or read with data.readers.PyAV.")
+            raise ValueError(f"mm.media.TorchCodec cannot be used: {reason}. Install torchcodec for this PyTorch and FFmpeg 4 to 9 with its "
+                             "shared libraries, or read with mm.media.PyAV.")
 
     def frames(self, clip: VideoFile, wanted: list[int]) -> Iterator[np.ndarray]:
         context = clip.stream.codec_context

@@ -14,10 +14,10 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from data.errors import BrokenMedia
-from data.images import Limits
-from data.matroska import promised_bytes
-from data.sampling import Timeline
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits
+from mm.media.matroska import promised_bytes
+from mm.media.sampling import Timeline
 
 NEARLY = 0.01  # by which a header's rate may miss that of the time stamps, which some containers round
 

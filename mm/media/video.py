@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.errors import BrokenMedia, existing
-from data.frame_folder import FrameFolder
-from data.images import Limits
-from data.readers import PyAV, Reader
-from data.sampling import All, Sampling, Timeline
-from data.video_file import VideoFile
+from mm.media.errors import BrokenMedia, existing
+from mm.media.frame_folder import FrameFolder
+from mm.media.images import Limits
+from mm.media.readers import PyAV, Reader
+from mm.media.sampling import All, Sampling, Timeline
+from mm.media.video_file import VideoFile
 
 
 class Clip(NamedTuple):

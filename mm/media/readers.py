@@ -9,9 +9,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from data.errors import BrokenMedia
-from data.images import Limits
-from data.video_file import Key, VideoFile
+from mm.media.errors import BrokenMedia
+from mm.media.images import Limits
+from mm.media.video_file import Key, VideoFile
 
 # Codecs that mark frames to which no other refers, so that those that are not wanted need not be decoded. HEVC's marks hold within one temporal
 # layer only.

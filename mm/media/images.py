@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from data.errors import BrokenMedia, existing
+from mm.media.errors import BrokenMedia, existing
 
 Image.init()
 # Only formats that are decoded in this process (EPS, for one, would start another program), as far as this build of the library has them.
