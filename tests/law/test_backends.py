@@ -186,7 +186,7 @@ def test_flex_computes_the_rule_and_the_lse_in_natural_logarithms() -> None:
             close(list(found), list(wanted), torch.float32)
 
 
-@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(compiler() is None, reason="Flex refuses a CPU without a C++ compiler; uncompiled it is tested above")
 def test_compiled_flex_on_a_cpu_is_the_dense_reference_and_compiles_once_a_rule() -> None:
     mask = ImageBlock()
     torch._dynamo.reset()
@@ -198,7 +198,34 @@ def test_compiled_flex_on_a_cpu_is_the_dense_reference_and_compiles_once_a_rule(
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def by_documents(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, key_starts: Tensor, longest: int, longest_keys: int, *, return_aux: Any,
+                 scale: float | None, window_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What PyTorch documents of its kernel, in a loop: documents [T, H, D] by where they begin, causal with so many tokens to the left, LSE [H, T]."""
+    assert torch.equal(starts, key_starts)
+    assert starts.dtype == torch.int32
+    assert longest == longest_keys == int(starts.diff().max())
+    assert window_size[1] == 0
+    left = len(q) if window_size[0] < 0 else window_size[0]
+    out, lse = torch.empty_like(q), q.new_empty(q.shape[1], len(q))
+    for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        back = torch.arange(end - begin)[:, None] - torch.arange(end - begin)
+        scores = torch.einsum("qhd,khd->hqk", q[begin:end], k[begin:end]) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = scores.masked_fill((back < 0) | (back > left), -torch.inf)
+        out[begin:end], lse[:, begin:end] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v[begin:end]), scores.logsumexp(-1)
+    return out, lse
+
+
+@pytest.mark.parametrize("window", [None, 1, 30])
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_the_variable_length_kernel_is_given_are_the_documents(kind: str, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", by_documents)
+    visibility = over(Causal(), long_rows(2, branches=False), window=window)
+    inputs = inputs_for(visibility, dtype=torch.float64, width=16, **HEADS[kind])
+    found = Varlen()(checked(*inputs, visibility, False, 0.3, 0.0), True)
+    close(list(found), list(attend(*inputs, visibility.dense(), scale=0.3, need_lse=True, backend=Reference())), torch.float64)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on CUDA alone; the test above has what it is given")
 @pytest.mark.parametrize("window", [None, 30])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_packed_causal_rows_run_on_the_variable_length_kernel(dtype: torch.dtype, window: int | None) -> None:
