@@ -10,12 +10,12 @@ from mm.streams.frame_mask import CausalCeil, CausalFloor, FrameMask, Full, Last
 from mm.streams.gated import GatedCrossAttention
 from mm.streams.linear import Linear
 from mm.streams.llama_vision import LlamaVisionCrossAttention
-from mm.streams.marked import Marked
 from mm.streams.marker import Marker
 from mm.streams.mlp import MLP
 from mm.streams.pixel_shuffle import PixelShuffle, PixelShuffleMLP
 from mm.streams.pool2d import Pool2d
 from mm.streams.qformer import QFormer
+from mm.streams.raster_with_ends import RasterWithEnds
 from mm.streams.resampler import Resampler
 from mm.streams.scope import OwnFrame, Scope, WholeMedium
 from mm.streams.seen import AllPrevious, Immediate, Seen
@@ -23,7 +23,7 @@ from mm.streams.sources import Sources, showing
 from mm.streams.stream import Block, Shape, Stream
 from mm.streams.token_packer import TokenPacker
 
-__all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "Marked",
+__all__ = ["Projector", "FrameProjector", "TokenwiseProjector", "ClipProjector", "Grid", "Places", "FrameByFrame", "Placeless", "RasterWithEnds",
            "CrossAttention", "Linear", "MLP", "PixelShuffle", "PixelShuffleMLP", "Pool2d", "CAbstractor", "TokenPacker", "EfficientProbing",
            "CausalCrossAttention", "FrameMask", "CausalCeil", "CausalFloor", "Full", "LastSeen", "ClipTime", "Resampler", "QFormer", "Marker",
            "Stream", "Block", "Shape", "DualCrossAttention", "GatedCrossAttention", "LlamaVisionCrossAttention", "Seen", "AllPrevious",

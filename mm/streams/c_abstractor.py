@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from mm.streams.base import FrameProjector, Grid
-from mm.streams.marked import Marked
+from mm.streams.raster_with_ends import RasterWithEnds
 from mm.streams.reg_stage import RegStage
 
 
@@ -60,8 +60,8 @@ class CAbstractor(FrameProjector):
         self.out_grid(grid)
         return frames * (self.tokens + self.ends)
 
-    def places(self, grid: Grid) -> Marked:
-        return Marked(self.out_grid(grid), frame=self.ends)
+    def places(self, grid: Grid) -> RasterWithEnds:
+        return RasterWithEnds(self.out_grid(grid), frame=self.ends)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         out = self.out_grid(grid)

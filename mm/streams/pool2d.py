@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, max_pool2d
 
 from mm.streams.base import FrameProjector, Grid
-from mm.streams.marked import Marked
 from mm.streams.mlp import MLP
+from mm.streams.raster_with_ends import RasterWithEnds
 
 
 class Pool2d(FrameProjector):
@@ -52,8 +52,8 @@ class Pool2d(FrameProjector):
         rows, cols = self.out_grid(grid)
         return frames * (rows * (cols + (self.newline == "row")) + (self.newline == "frame")) + (self.newline == "medium")
 
-    def places(self, grid: Grid) -> Marked:
-        return Marked(self.out_grid(grid), int(self.newline == "row"), int(self.newline == "frame"), int(self.newline == "medium"))
+    def places(self, grid: Grid) -> RasterWithEnds:
+        return RasterWithEnds(self.out_grid(grid), int(self.newline == "row"), int(self.newline == "frame"), int(self.newline == "medium"))
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """The tokens of the frames, with the newlines of rows and frames; that of a medium comes in `project`."""

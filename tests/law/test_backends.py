@@ -200,7 +200,7 @@ def test_compiled_flex_on_a_cpu_is_the_dense_reference_and_compiles_once_a_rule(
 
 def by_documents(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, key_starts: Tensor, longest: int, longest_keys: int, *, return_aux: Any,
                  scale: float | None, window_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What PyTorch documents of its kernel, in a loop: documents [T, H, D] by where they begin, causal with so many tokens to the left, LSE [H, T]."""
+    """What PyTorch documents of its kernel, by a loop: documents [T, H, D] by where they begin, causal, so many tokens to the left, LSE [H, T]."""
     assert torch.equal(starts, key_starts)
     assert starts.dtype == torch.int32
     assert longest == longest_keys == int(starts.diff().max())

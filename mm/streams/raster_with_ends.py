@@ -4,7 +4,7 @@ import numpy as np
 from mm.streams.base import Grid
 
 
-class Marked:
+class RasterWithEnds:
     """Each frame's tokens on `grid`, row by row, and so many more behind each row, each frame and the whole medium.
 
     Those have no place in the picture: row and column -1, as newline tokens of pretrained models have them, and no frame either behind the medium.
