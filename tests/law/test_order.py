@@ -14,7 +14,7 @@ from eval.frame.benchmark import Item
 from eval.frame.intervals import Z95
 from eval.frame.runner import Answer
 from eval.order import Order, parse
-from tests.law.test_eval_video import Scripted
+from tests.clip_benchmarks import Scripted
 
 MANY = 4000
 Feature = Callable[[Clip], tuple[object, ...]]
