@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm.media.sampling import MVBench as MVBenchSampling
 from eval.__main__ import evaluate, main, parse
 from eval.frame.clips import ClipBenchmark
 from eval.mvbench import MVBench
 from eval.report.run import read_run
+from mm.media.sampling import MVBench as MVBenchSampling
 from tests import layouts
 from tests.clip_benchmarks import Scripted, options
 from tests.clips import numbers

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mm.media.sampling import MVBench as MVBenchSampling
 from eval.__main__ import evaluate
 from eval.frame.layout import read_layout
 from eval.mvbench import MVBench
+from mm.media.sampling import MVBench as MVBenchSampling
 from tests import layouts
 from tests.clip_benchmarks import Scripted, options
 

@@ -6,10 +6,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from mm.media.sampling import SegmentMid
 from eval.__main__ import evaluate
 from eval.text.srt import at_frames, one_a_frame, read_srt
 from eval.videomme import VideoMME, load, parquet
+from mm.media.sampling import SegmentMid
 from tests import layouts
 from tests.clip_benchmarks import Scripted, options
 
