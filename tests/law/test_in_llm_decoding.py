@@ -20,9 +20,9 @@ from mm.reweight import VAR, ZeroTuning
 from mm.streams import DualCrossAttention, Sources, Stream, showing
 from mm.streams.crossing import HOME
 from tests.crossings import opened, rows_of, streamed, watching
-from tests.law.test_in_llm_models import CLOSE, SAMPLES, clip, each_family, each_stream
 from tests.toys import tiny
 from tests.vlms import picture
+from tests.watching import CLOSE, SAMPLES, clip, each_family, each_stream
 
 LEVERS: dict[str, dict[str, Any]] = {
     "none": {}, "image block": {"mask": ImageBlock()}, "restart": {"positions": Restart()},

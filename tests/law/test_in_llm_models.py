@@ -1,56 +1,25 @@
-"""A model with a stream trains, saves, loads and reads: without effect at first, the same alone and in company, and gone when it is taken out."""
-import copy
+"""What a model with a stream computes: at first what it computed without, a row the same alone and in company, and only media that stand before."""
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import mm
 from mm.language import insert
-from mm.language.last import passes_on
-from mm.language.seam import UnsupportedModelError
 from mm.masks import ImageBlock
 from mm.models import VLM, Branches
 from mm.models.processor import pack
 from mm.positions import Restart
 from mm.reweight import ZeroTuning
-from mm.sample import Media, Sample, Turn
-from mm.streams import AllPrevious, DualCrossAttention, GatedCrossAttention, LlamaVisionCrossAttention, Marker, OwnFrame, Sources, Stream
+from mm.sample import Sample, Turn
+from mm.streams import DualCrossAttention, GatedCrossAttention, Marker, Sources, Stream
 from mm.streams.base import ClipProjector, Grid
 from mm.streams.linear import Linear
-from mm.training.checkpoint import load_weights
-from mm.training.rates import freeze_others, groups_of
-from tests.crossings import opened, rows_of, streamed, watching
-from tests.toys import FAMILIES, tiny
-from tests.vlms import picture, text, toy
-
-STREAMS: dict[str, Callable[[], Stream]] = {
-    "dual": lambda: DualCrossAttention(every=1), "own frame": lambda: DualCrossAttention(every=2, scope=OwnFrame()),
-    "between": lambda: DualCrossAttention(every=1, placement="after_self_attention"),
-    "gated": lambda: GatedCrossAttention(every=1, heads=2, head_width=8),
-    "gated, all": lambda: GatedCrossAttention(every=2, heads=2, head_width=8, seen=AllPrevious()),
-    "llama vision": lambda: LlamaVisionCrossAttention(every=1)}
-CLOSE = {"rtol": 0, "atol": 5e-5}
-each_stream = pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
-each_family = pytest.mark.parametrize("family", FAMILIES)
-
-
-def clip(seed: int, frames: int) -> Media:
-    return replace(picture(seed, frames), kind="clip")
-
-
-SAMPLES = [watching(1), watching(2, picture(2), clip(3, 3)), text(), watching(4, clip(5, 2), question="what do you see ?")]
-
-
-def hidden(vlm: VLM, *samples: Sample, left: bool = False) -> list[Tensor]:
-    """Of each sample's tokens."""
-    batch = vlm.processor.collate([vlm.processor.encode(sample) for sample in samples], left)
-    with torch.no_grad():
-        return [states[real] for states, real in zip(vlm.hidden(batch), batch.tokens.is_real, strict=True)]
+from tests.crossings import opened, rows_of, streamed
+from tests.toys import tiny
+from tests.vlms import picture, toy
+from tests.watching import CLOSE, SAMPLES, each_family, each_stream, hidden
 
 
 @each_family
@@ -111,49 +80,6 @@ def test_a_branch_is_the_dialogue_that_it_stands_for(stream: Callable[[], Stream
         torch.testing.assert_close(states[shared], wanted, **CLOSE)
 
 
-def gradients(vlm: VLM) -> dict[str, Tensor]:
-    out = vlm.train()(vlm.processor.collate([vlm.processor.encode(sample) for sample in SAMPLES]))
-    cross_entropy(out.logits, out.targets).backward()
-    return {name: parameter.grad for name, parameter in vlm.named_parameters() if parameter.grad is not None}
-
-
-@each_family
-@each_stream
-def test_gradient_checkpointing_changes_no_gradient(stream: Callable[[], Stream], family: str) -> None:
-    plain, checkpointed = (gradients(streamed(stream(), family, gradient_checkpointing=on)) for on in (False, True))
-    assert sum(name.startswith("streams.") for name in plain) >= 6
-    assert plain.keys() == checkpointed.keys()
-    assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
-
-
-def test_two_forward_passes_before_their_backward_passes_keep_their_media_apart() -> None:
-    vlm = streamed(DualCrossAttention(every=1), gradient_checkpointing=True).train()
-    batches = [vlm.processor.collate([vlm.processor.encode(sample)]) for sample in SAMPLES[:2]]
-    losses = [cross_entropy((out := vlm(batch)).logits, out.targets) for batch in batches]
-    gate = vlm.streams.blocks["0"].v2v.attention.key.weight
-    late = [torch.autograd.grad(loss, gate)[0] for loss in losses]
-    for batch, found in zip(batches, late, strict=True):
-        out = vlm(batch)
-        assert torch.equal(torch.autograd.grad(cross_entropy(out.logits, out.targets), gate)[0], found)
-
-
-@pytest.mark.parametrize("placement", ["before_layer", "after_layer"])
-def test_compiled_layers_compute_the_same(placement: str) -> None:
-    vlm = streamed(DualCrossAttention(every=2, placement=placement))
-    wanted = hidden(vlm, SAMPLES[1])[0]
-    for block in vlm.language.model.base_model.layers:
-        block.compile(backend="aot_eager")
-    torch.testing.assert_close(hidden(vlm, SAMPLES[1])[0], wanted, **CLOSE)
-
-
-def test_blocks_within_compiled_layers_are_refused() -> None:
-    vlm = streamed(DualCrossAttention(every=1, placement="after_self_attention"))
-    for block in vlm.language.model.base_model.layers:
-        block.compile(backend="aot_eager")
-    with pytest.raises(UnsupportedModelError, match="cannot hold blocks between their self-attention and their MLP; place the blocks after_layer"):
-        hidden(vlm, SAMPLES[1])
-
-
 def test_between_attention_and_mlp_means_what_the_mlp_reads() -> None:
     """By hand, in a layer of Llama: h' = h + attention, h'' = h' + block(h'), h'' + MLP."""
     torch.manual_seed(0)
@@ -175,116 +101,6 @@ def test_between_attention_and_mlp_means_what_the_mlp_reads() -> None:
         inserted.remove()
         model(ids)
         torch.testing.assert_close(seen["norm"][0], before, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("family", ["glm4", "minimax"])
-def test_layers_that_change_what_their_attention_adds_hold_no_block_behind_it(family: str) -> None:
-    """GLM-4 normalises it again, MiniMax adds it to the normalised input."""
-    model, ids = tiny(family), torch.randint(2, 40, (1, 5))
-    sources = Sources(torch.randn(4, 6), [[4]], rows_of(torch.tensor([[-1, 0, 0, -1, -1]])))
-    inserted = insert(model, DualCrossAttention(every=1, placement="after_self_attention"), 6)
-    for _ in range(2):
-        with pytest.raises(UnsupportedModelError, match="layer 0 of this model does not add what its attention gives"):
-            model(ids, mm_sources=sources)
-    inserted.remove()
-    opened(insert(model, DualCrossAttention(every=1), 6))
-    assert not torch.equal(model(ids, mm_sources=sources).logits, model(ids).logits)
-
-
-@each_stream
-def test_a_saved_model_is_loaded_with_its_stream(stream: Callable[[], Stream], tmp_path: Path) -> None:
-    vlm = streamed(stream())
-    vlm.save(tmp_path / "model")
-    loaded = VLM.load(tmp_path / "model")
-    for found, wanted in zip(hidden(loaded, *SAMPLES), hidden(vlm, *SAMPLES), strict=True):
-        assert torch.equal(found, wanted)
-    loaded.save(tmp_path / "again")
-    for name in ("config.json", "model.safetensors"):
-        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
-
-
-def test_a_model_is_not_saved_with_other_streams_than_it_has(tmp_path: Path) -> None:
-    vlm = streamed(GatedCrossAttention(every=1, heads=2, head_width=8))
-    blocks, vlm.streams = vlm.streams, None
-    with pytest.raises(ValueError, match="the decoder has a stream that is not the model's"):
-        vlm.save(tmp_path / "model")
-    vlm.streams = blocks
-    blocks.remove()
-    with pytest.raises(ValueError, match="were taken out of its decoder, and would be in it again when it is loaded; set its streams to None"):
-        vlm.save(tmp_path / "model")
-    assert not list(tmp_path.iterdir())
-    vlm.streams = None
-    vlm.save(tmp_path / "model")
-    assert torch.equal(hidden(VLM.load(tmp_path / "model"), SAMPLES[1])[0], hidden(vlm, SAMPLES[1])[0])
-
-
-def test_a_stream_may_be_new_to_the_weights_that_a_run_starts_with(tmp_path: Path) -> None:
-    vlm = streamed(DualCrossAttention(every=1), is_open=False)
-    plain = VLM(vlm.vision, vlm.projector, toy(seed=3).language, keep=vlm.keep).eval()
-    plain.save(tmp_path / "model")
-    load_weights(vlm, tmp_path)
-    assert torch.equal(hidden(vlm, SAMPLES[1])[0], hidden(plain, SAMPLES[1])[0])
-
-
-def test_a_stage_trains_one_branch_by_its_name() -> None:
-    vlm = streamed(DualCrossAttention(every=1), is_open=False)
-    rates = {"projector": 1e-3, "streams": 1e-3, "streams.*.t2v": 0}
-    names = {name for group in groups_of(vlm, rates) for name in group.names if name.startswith("streams.")}
-    assert names == {name for name, _ in vlm.named_parameters() if name.startswith("streams.") and ".v2v." in name}
-    assert not any(group.decays for group in groups_of(vlm, rates) if any(name.endswith("gate") for name in group.names))
-    freeze_others(vlm, rates)
-    assert not any(".t2v." in name for name in gradients(vlm))
-
-
-def test_the_language_model_does_not_own_the_blocks() -> None:
-    """What replaces its maps, as adapters of low rank do, finds its own and no others, and blocks go on reading through it."""
-    plain, vlm = toy(), streamed(DualCrossAttention(every=1))
-    assert list(vlm.language.state_dict()) == list(plain.language.state_dict())
-
-    class Adapted(nn.Module):
-        def __init__(self, inner: nn.Linear) -> None:
-            super().__init__()
-            self.inner, self.down, self.up = inner, nn.Linear(inner.in_features, 2, bias=False), nn.Linear(2, inner.out_features, bias=False)
-            nn.init.zeros_(self.up.weight)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x) + self.up(self.down(x))
-
-    wanted = hidden(vlm, SAMPLES[1])[0]
-    for layer in vlm.language.model.base_model.layers:
-        layer.self_attn.q_proj = Adapted(layer.self_attn.q_proj)
-    torch.testing.assert_close(hidden(vlm, SAMPLES[1])[0], wanted, **CLOSE)
-
-
-def test_a_copy_of_a_model_has_blocks_of_its_own() -> None:
-    vlm = streamed(DualCrossAttention(every=1))
-    wanted, twin = hidden(vlm, SAMPLES[1])[0], copy.deepcopy(vlm)
-    with torch.no_grad():
-        for parameter in vlm.streams.parameters():
-            parameter.zero_()
-    assert torch.equal(hidden(twin, SAMPLES[1])[0], wanted)
-    assert not torch.equal(hidden(vlm, SAMPLES[1])[0], wanted)
-
-
-@each_family
-def test_taking_a_stream_out_restores_a_decoder_to_the_bit(family: str) -> None:
-    model, ids = tiny(family), torch.randint(2, 40, (2, 6))
-    wanted, hooks = model(ids).logits, hooks_of(model)
-    sources = Sources(torch.randn(8, 6), [[4], [4]], rows_of(torch.tensor([[-1, 0, -1, -1, -1, -1]] * 2)))
-    inserted = insert(model, DualCrossAttention(every=1), 6)
-    opened(inserted)
-    assert torch.equal(model(ids).logits, wanted)  # a call without media
-    assert not torch.equal(model(ids, mm_sources=sources).logits, wanted)
-    with pytest.raises(ValueError, match="has a stream already; take it out first"):
-        insert(model, DualCrossAttention(every=1), 6)
-    inserted.remove()
-    assert torch.equal(model(ids, mm_sources=sources).logits, wanted)
-    assert hooks_of(model) == hooks
-    insert(model, DualCrossAttention(every=1), 6).remove()
-
-
-def hooks_of(model: nn.Module) -> int:
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 @each_stream
@@ -355,23 +171,3 @@ def test_blocks_read_the_encoder_s_own_features_whatever_the_projector_reads() -
     plain = toy()
     with pytest.raises(ValueError, match=r"its reader TwoLayers wants further layers of the encoder, \(-2,\)"):
         VLM(plain.vision, plain.projector, plain.language, streams=DualCrossAttention(every=1, reader=TwoLayers(16, 16)))
-
-
-def test_decoders_without_a_place_for_the_blocks_are_refused() -> None:
-    model = tiny("granite", residual_multiplier=0.5)
-    with pytest.raises(UnsupportedModelError, match="scales what its attention adds"):
-        insert(model, DualCrossAttention(every=1, placement="after_self_attention"), 6)
-    assert hooks_of(model) == 0
-    model = tiny("cohere")
-    with pytest.raises(UnsupportedModelError, match="have no post_attention_layernorm"):
-        insert(model, DualCrossAttention(every=1, placement="after_self_attention"), 6)
-    insert(model, DualCrossAttention(every=1), 6)
-    model = tiny()
-
-    def forward(hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return hidden_states
-
-    model.base_model.layers[0].forward = forward
-    assert not passes_on(model.base_model.layers[0])
-    with pytest.raises(UnsupportedModelError, match="does not hand arguments that it does not know on to its layers"):
-        insert(model, DualCrossAttention(every=1), 6)
