@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,20 @@ def run(folder: Path, *options: str, config: list[str] = TOY, after: dict[int, i
         process.kill()
         raise TimeoutError(f"the run took more than {limit} s: {log.read_text()}")
     return Ended(process.exitcode, log.read_text(), folder)
+
+
+def forked(words: Sequence[str]) -> None:
+    """What a comparison gives to `train.py`, in such a process."""
+    folder = Path(words[words.index("--run_dir") + 1])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    ended = run(folder, config=list(words))
+    if ended.code:
+        raise RuntimeError(ended.text)
+
+
+def refused(words: Sequence[str]) -> None:
+    """In place of `forked` where nothing is left to train."""
+    raise AssertionError(f"trained again: {words}")
 
 
 def _child(arguments: list[str], log: Path, folder: Path, after: dict[int, int], prepare: Callable[[], None] | None) -> None:

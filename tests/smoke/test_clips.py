@@ -1,6 +1,5 @@
 """The comparison on clips at toy size, from training to tables and picture."""
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,10 @@ from eval.clips.__main__ import main
 from eval.clips.arms import ARMS
 from eval.laboratory.training import run_dir
 from mm.models import VLM
-from tests.training_runs import run
+from tests.training_runs import forked, refused
 
 ASKED = ("ccam_full", "ccam_causal", "pooled", "crosslmm")
 SIZE = ["--steps", "2", "--short_steps", "1", "--size", "6", "--later", "9", "--seeds", "0", "1", "--arms", *ASKED]
-
-
-def forked(words: Sequence[str]) -> None:
-    folder = Path(words[words.index("--run_dir") + 1])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    ended = run(folder, config=list(words))
-    if ended.code:
-        raise RuntimeError(ended.text)
-
-
-def refused(words: Sequence[str]) -> None:
-    raise AssertionError(f"trained again: {words}")
 
 
 @pytest.fixture(scope="module")

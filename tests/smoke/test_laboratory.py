@@ -13,22 +13,9 @@ from eval.laboratory.arms import ARMS
 from eval.laboratory.measures import MEASURES
 from eval.laboratory.rules import RULES
 from eval.report.__main__ import main as report
-from tests.training_runs import run
+from tests.training_runs import forked, refused
 
 SIZE = ["--config", "configs/toy.yaml", "--steps", "2", "--tune_steps", "1", "--batch_size", "2", "--seeds", "0", "1", "--limit", "3", "--size", "12"]
-
-
-def forked(words: Sequence[str]) -> None:
-    """`train.py` in a fork, because importing everything again takes longer than these runs."""
-    folder = Path(words[words.index("--run_dir") + 1])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    ended = run(folder, config=list(words))
-    if ended.code:
-        raise RuntimeError(ended.text)
-
-
-def refused(words: Sequence[str]) -> None:
-    raise AssertionError(f"trained again: {words}")
 
 
 @pytest.fixture(scope="module")
