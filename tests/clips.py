@@ -77,3 +77,32 @@ def write_tone(file: Path) -> Path:
         container.mux(stream.encode(tone))
         container.mux(stream.encode())
     return file
+
+
+def copied(source: Path, target: Path, *, first: int = 0, shift: int = 0, **options: str) -> Path:
+    """The packets of a clip of 25 frames a second in another file, without encoding them again.
+
+    first: the packet to begin with. shift: frames by which times go back; those before 0 are hidden by an edit list. options: of the container.
+    """
+    with av.open(str(source)) as reading, av.open(str(target), "w", options=options) as writing:
+        stream = reading.streams.video[0]
+        copy, back = writing.add_stream_from_template(stream), int(Fraction(shift, 25) / stream.time_base)
+        for number, packet in enumerate(reading.demux(stream)):
+            if packet.size and number >= first:
+                packet.pts, packet.dts, packet.stream = packet.pts - back, packet.dts - back, copy
+                writing.mux(packet)
+    return target
+
+
+def packets(file: Path) -> list[tuple[int, int]]:
+    """Where each packet of pictures begins in a file, and how many bytes it has."""
+    with av.open(str(file)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+def without_the_rest_of_a_packet(file: Path, target: Path) -> Path:
+    """A clip whose packet 10 has zeros in place of its last two thirds, which a decoder patches up."""
+    content, (start, size) = bytearray(file.read_bytes()), packets(file)[10]
+    content[start + size // 3:start + size] = bytes(size - size // 3)
+    target.write_bytes(content)
+    return target

@@ -2,7 +2,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +11,7 @@ from mm.media import All, Even, Sampling, SegmentMid
 from mm.models import VLM
 from mm.sample import Sample, Turn
 from mm.streams import MLP
-from tests.clips import numbers, write_bars, write_tone
+from tests.clips import copied, numbers, without_the_rest_of_a_packet, write_bars, write_tone
 from tests.vlms import about, picture, toy
 
 
@@ -126,26 +125,12 @@ def streamed(folder: Path) -> Path:
 
 def begun_late(folder: Path) -> Path:
     """A clip whose first packets are gone, so that its first frames cannot be decoded."""
-    with av.open(str(write_bars(folder / "a.mp4", 40, g="12", bf="2"))) as source, av.open(str(folder / "late.mkv"), "w") as target:
-        copy = target.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(source.demux(video=0)):
-            if packet.size and number > 5:
-                packet.stream = copy
-                target.mux(packet)
-    return folder / "late.mkv"
+    return copied(write_bars(folder / "a.mp4", 40, g="12", bf="2"), folder / "late.mkv", first=6)
 
 
 def trimmed(folder: Path) -> Path:
     """A clip whose edit list hides its first frames."""
-    with av.open(str(write_bars(folder / "a.mp4", 20, g="20", bf="2"))) as source, av.open(str(folder / "trimmed.mp4"), "w") as target:
-        stream = source.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        shift = int(6 / 25 / stream.time_base)
-        for packet in source.demux(stream):
-            if packet.size:
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
-                target.mux(packet)
-    return folder / "trimmed.mp4"
+    return copied(write_bars(folder / "a.mp4", 20, g="20", bf="2"), folder / "trimmed.mp4", shift=6)
 
 
 @pytest.mark.parametrize(("write", "shown"), [(streamed, range(20)), (begun_late, range(11, 40)), (trimmed, range(6, 20))])
@@ -164,13 +149,9 @@ def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(tmp_path: Path) -> None:
-    damaged = bytearray(write_bars(tmp_path / "a.mp4", 20, g="30", bf="0", height=96, width=320).read_bytes())
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][10]
-    damaged[start + size // 3:start + size] = bytes(size - size // 3)
-    (tmp_path / "b.mp4").write_bytes(damaged)
+    clip = without_the_rest_of_a_packet(write_bars(tmp_path / "a.mp4", 20, g="30", bf="0", height=96, width=320), tmp_path / "b.mp4")
     with pytest.raises(ValueError, match=r"b\.mp4 is damaged: the frame at 0\.600 s could not be decoded"):
-        read_clip(tmp_path / "b.mp4", SegmentMid(2))
+        read_clip(clip, SegmentMid(2))
 
 
 def test_a_turned_clip_is_upright(tmp_path: Path) -> None:
@@ -188,13 +169,8 @@ def test_broken_clips_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]
     (run / "empty.mp4").write_bytes(b"")
     (run / "cut.mp4").write_bytes(write_bars(run / "whole.mp4", 20).read_bytes()[:2000])
     write_tone(run / "tone.mp4")
-    with av.open(str(run / "whole.mp4")) as source, av.open(str(run / "front.mp4"), "w", options={"movflags": "faststart"}) as target:
-        copy = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = copy
-                target.mux(packet)
-    (run / "end.mp4").write_bytes((run / "front.mp4").read_bytes()[:-60])  # with the index in front, so that what is left opens
+    front = copied(run / "whole.mp4", run / "front.mp4", movflags="faststart")
+    (run / "end.mp4").write_bytes(front.read_bytes()[:-60])  # with the index in front, so that what is left opens
     assert main([str(run), "--video", str(run / name), "is there ?"]) == 2
     error = capsys.readouterr().err
     assert reason in error

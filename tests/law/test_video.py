@@ -20,7 +20,7 @@ from mm.media.readers import PyAV, Reader
 from mm.media.sampling import Even, Sampling
 from mm.media.torchcodec import TorchCodec, fault
 from mm.media.video import load_video
-from tests.clips import bars, numbers, write_bars, write_tone
+from tests.clips import bars, copied, numbers, packets, without_the_rest_of_a_packet, write_bars, write_tone
 
 IRREGULAR = list(accumulate([0, *[40, 40, 7, 200, 33, 1, 1000, 40, 60, 90] * 6]))[:60]
 CLIPS: dict[str, Callable[[Path], Path]] = {
@@ -129,19 +129,12 @@ def test_a_bound_at_the_time_of_a_frame_begins_with_it(name: str, rate: int | Fr
 
 def test_frames_cut_away_by_an_edit_list_are_not_counted(tmp_path: Path) -> None:
     """As in a clip that was cut without encoding it again: decoding begins at a key frame before the first one shown."""
-    with av.open(str(write_bars(tmp_path / "a.mp4", g="25", bf="2"))) as source, av.open(str(tmp_path / "b.mp4"), "w") as target:
-        stream = source.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        shift = int(10 / 25 / stream.time_base)
-        for packet in source.demux(stream):
-            if packet.size:
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
-                target.mux(packet)
+    clip = copied(write_bars(tmp_path / "a.mp4", g="25", bf="2"), tmp_path / "b.mp4", shift=10)
     for reader in READERS:
-        found = load_video(tmp_path / "b.mp4", reader=reader())
+        found = load_video(clip, reader=reader())
         assert numbers(found.pixels) == list(range(10, 60))
         assert found.times[:2] == pytest.approx((0, 0.04))
-        assert numbers(load_video(tmp_path / "b.mp4", Chosen([0, 3, 20, 49]), reader=reader()).pixels) == [10, 13, 30, 59]
+        assert numbers(load_video(clip, Chosen([0, 3, 20, 49]), reader=reader()).pixels) == [10, 13, 30, 59]
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -193,13 +186,8 @@ def test_a_header_that_was_cut_off_is_refused_wherever_it_was(tmp_path: Path) ->
 
 def test_a_film_header_before_a_cut_is_no_excuse(tmp_path: Path) -> None:
     """With the index in front, as for streaming, a cut file opens, and its first frames could be read."""
-    with av.open(str(write_bars(tmp_path / "a.mp4"))) as source, av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}) as target:
-        copy = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = copy
-                target.mux(packet)
-    (tmp_path / "cut.mp4").write_bytes((tmp_path / "b.mp4").read_bytes()[:-400])
+    whole = copied(write_bars(tmp_path / "a.mp4"), tmp_path / "b.mp4", movflags="faststart")
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[:-400])
     with pytest.raises(BrokenMedia, match=r"cut\.mp4 is cut off"):
         load_video(tmp_path / "cut.mp4", Chosen([0]))
 
@@ -208,9 +196,7 @@ def test_a_film_header_before_a_cut_is_no_excuse(tmp_path: Path) -> None:
 def test_damage_on_the_way_to_a_wanted_frame_is_refused(reader: type[Reader], tmp_path: Path) -> None:
     """As far as the decoder notices it: wrong coefficients in a frame that can still be parsed look like any others."""
     whole = bytearray(write_bars(tmp_path / "a.mp4", g="250", bf="0", frames=30).read_bytes())
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    start, size = places[10]
+    start, size = packets(tmp_path / "a.mp4")[10]
     whole[start:start + size] = bytes(255 - byte for byte in whole[start:start + size])
     (tmp_path / "b.mp4").write_bytes(whole)
     assert numbers(load_video(tmp_path / "b.mp4", Chosen([3]), reader=reader()).pixels) == [3]  # what lies before it is whole
@@ -222,15 +208,11 @@ def test_damage_on_the_way_to_a_wanted_frame_is_refused(reader: type[Reader], tm
 def test_what_is_made_from_a_frame_that_was_guessed_at_is_refused(name: str, options: dict[str, str], tmp_path: Path) -> None:
     """The decoder patches up a frame whose middle is lost, says so of that frame alone, and goes on with it."""
     file = write_bars(tmp_path / name, g="30", height=96, width=320, **options)  # type: ignore[arg-type]
-    clean, damaged = load_video(file).pixels, bytearray(file.read_bytes())
-    with av.open(str(file)) as container:
-        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][10]
-    damaged[start + size // 3:start + size] = bytes(size - size // 3)
-    (tmp_path / f"b{name}").write_bytes(damaged)
+    clean, damaged = load_video(file).pixels, without_the_rest_of_a_packet(file, tmp_path / f"b{name}")
     for chosen in ([20], [5, 20], [25]):
         with pytest.raises(BrokenMedia, match="is damaged"):
-            load_video(tmp_path / f"b{name}", Chosen(chosen))
-    assert np.array_equal(load_video(tmp_path / f"b{name}", Chosen([3, 35, 45])).pixels, clean[[3, 35, 45]])  # with another key frame between
+            load_video(damaged, Chosen(chosen))
+    assert np.array_equal(load_video(damaged, Chosen([3, 35, 45])).pixels, clean[[3, 35, 45]])  # with another key frame between
 
 
 def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
