@@ -24,6 +24,11 @@ def load(topic: str, case: str) -> Any:
     raise FileNotFoundError(f"no recorded vectors {case!r} in {HERE / topic}; there are {known}")
 
 
+def close(found: Tensor, expected: Tensor) -> None:
+    """What float32 leaves of equality between two implementations."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
 def weights(golden: Any) -> dict[str, Tensor]:
     """The state dict that a case recorded, under the original names."""
     return {name[2:].replace("__", "."): value for name, value in vars(golden).items() if name.startswith(("p.", "p_"))}

@@ -7,11 +7,7 @@ import torch
 from torch import Tensor
 
 from mm.vision.attention import BilevelRouting, Windows, regional_attention
-from tests.golden import load, weights
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+from tests.golden import close, load, weights
 
 
 def routing_of(stored: dict[str, Tensor], **settings: Any) -> BilevelRouting:

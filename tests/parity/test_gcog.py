@@ -5,12 +5,7 @@ from torch import Tensor
 
 from mm.models.gcog import LatentCrossAttention, Perceiver, SimpleCrossAttention
 from mm.models.gcog.base import RuleAndStimulus
-from tests.golden import load, weights
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
-
+from tests.golden import close, load, weights
 
 NAMES = {
     "rule_transformer": "rule", "stim_transformer": "stimulus", "w_embed": "embed", "selfattention": "attention", "layernorm0": "norm1",

@@ -21,23 +21,23 @@ from mm.streams import (
 )
 from mm.streams.gated import GatedBlock
 from tests.crossings import crossing, rows_of
-from tests.golden import load
+from tests.golden import load, weights
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
 RULES = {"immediate": Immediate(), "all_prev": AllPrevious()}
 
 
 def flamingo(golden: Any, stream: GatedCrossAttention) -> GatedBlock:
-    weights = {name.removeprefix("p."): value for name, value in vars(golden).items() if name.startswith("p.")}
+    stored = weights(golden)
     width, source = golden.x.shape[-1], golden.media.shape[-1]
     block = stream.block(Shape(width, 1, 1, width, width, 1e-5), source)
-    k, v = weights["attn.to_kv.weight"].chunk(2)
+    k, v = stored["attn.to_kv.weight"].chunk(2)
     block.load_state_dict({
-        "read.norm.weight": weights["attn.norm.weight"], "read.norm.bias": weights["attn.norm.bias"],
-        "read.attention.query.weight": weights["attn.to_q.weight"], "read.attention.key.weight": k, "read.attention.value.weight": v,
-        "read.attention.out.weight": weights["attn.to_out.weight"], "read.gate": weights["attn_gate"][0], "feed_gate": weights["ff_gate"][0],
-        "feed.0.weight": weights["ff.0.weight"], "feed.0.bias": weights["ff.0.bias"], "feed.1.weight": weights["ff.1.weight"],
-        "feed.3.weight": weights["ff.3.weight"]})
+        "read.norm.weight": stored["attn.norm.weight"], "read.norm.bias": stored["attn.norm.bias"],
+        "read.attention.query.weight": stored["attn.to_q.weight"], "read.attention.key.weight": k, "read.attention.value.weight": v,
+        "read.attention.out.weight": stored["attn.to_out.weight"], "read.gate": stored["attn_gate"][0], "feed_gate": stored["ff_gate"][0],
+        "feed.0.weight": stored["ff.0.weight"], "feed.0.bias": stored["ff.0.bias"], "feed.1.weight": stored["ff.1.weight"],
+        "feed.3.weight": stored["ff.3.weight"]})
     return block
 
 

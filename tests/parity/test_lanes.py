@@ -4,14 +4,9 @@ from typing import Any
 import pytest
 import torch
 from timm.models.vision_transformer import Block
-from torch import Tensor
 
 from mm.vision.attention import lane_block
-from tests.golden import load, weights
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+from tests.golden import close, load, weights
 
 
 @pytest.mark.parametrize(("case", "places"), [("multilane_plain", "replace"), ("multilane_prompts", "replace"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mm.streams import Resampler
-from tests.golden import load
+from tests.golden import close, load, weights
 
 IN_BLOCK = {"0.norm_media": "norm_source", "0.norm_latents": "norm_latents", "0.to_q": "attention.query", "0.to_out": "attention.out", "1.0": "norm",
             "1.1": "up", "1.3": "down"}
@@ -15,12 +15,12 @@ IN_BLOCK = {"0.norm_media": "norm_source", "0.norm_latents": "norm_latents", "0.
 
 def ours(case: Any) -> dict[str, Tensor]:
     """The recorded weights under our names; OpenFlamingo stacks the maps of keys and values."""
-    weights = {name.removeprefix("p."): value for name, value in vars(case).items() if name.startswith("p.")}
-    found = {"queries": weights.pop("latents"), "norm.weight": weights.pop("norm.weight"), "norm.bias": weights.pop("norm.bias")}
+    stored = weights(case)
+    found = {"queries": stored.pop("latents"), "norm.weight": stored.pop("norm.weight"), "norm.bias": stored.pop("norm.bias")}
     for theirs, name in (("frame_embs", "frame_embedding"), ("media_time_embs", "media_embedding")):
-        if theirs in weights:
-            found[name] = weights.pop(theirs).flatten(1)
-    for name, value in weights.items():
+        if theirs in stored:
+            found[name] = stored.pop(theirs).flatten(1)
+    for name, value in stored.items():
         _, layer, inner = name.split(".", 2)
         if inner == "0.to_kv.weight":
             found[f"blocks.{layer}.attention.key.weight"], found[f"blocks.{layer}.attention.value.weight"] = value.chunk(2)
@@ -41,4 +41,4 @@ def test_the_resampler_is_openflamingo_s(name: str) -> None:
     samples, media, frames, tokens, width = case.x.shape
     with torch.no_grad():
         found = projector.resampled(case.x.reshape(-1, tokens, width), [frames] * samples * media, list(range(media)) * samples)
-    torch.testing.assert_close(found.view_as(case.y), case.y, rtol=0, atol=2e-5)
+    close(found.view_as(case.y), case.y)

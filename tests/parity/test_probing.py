@@ -1,14 +1,8 @@
 """Efficient probing against the original code."""
 import pytest
-import torch
-from torch import Tensor
 
 from mm.vision import EfficientProbing
-from tests.golden import load, weights
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+from tests.golden import close, load, weights
 
 
 @pytest.mark.parametrize("case", ["ep_a", "ep_b"])

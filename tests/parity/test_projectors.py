@@ -2,7 +2,7 @@
 import json
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import torch
@@ -12,12 +12,7 @@ from torch import Tensor, nn
 
 from mm.streams import MLP, CAbstractor, EfficientProbing, Linear, PixelShuffle, Pool2d, TokenPacker
 from mm.streams.reg_stage import RegStage
-from tests.golden import load
-
-
-def weights(golden: Any) -> dict[str, Tensor]:
-    """Under their original names."""
-    return {name[2:]: value for name, value in vars(golden).items() if name.startswith("p.")}
+from tests.golden import close, load, weights
 
 
 def renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
@@ -25,15 +20,11 @@ def renamed(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str
     return {next(ours + name[len(theirs):] for theirs, ours in names.items() if name.startswith(theirs)): value for name, value in weights.items()}
 
 
-def check(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-5)
-
-
 def test_linear_is_llava_s() -> None:
     golden = load("projectors", "llava_linear")
     ours = Linear(12, 16)
     ours.map.load_state_dict(weights(golden))
-    check(ours(golden.x, (1, 5)), golden.y)
+    close(ours(golden.x, (1, 5)), golden.y)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
@@ -41,7 +32,7 @@ def test_mlp_is_llava_s(depth: int) -> None:
     golden = load("projectors", f"llava_mlp{depth}x_gelu")
     ours = MLP(12, 16, depth)
     ours.layers.load_state_dict(weights(golden))
-    check(ours(golden.x, (1, 5)), golden.y)
+    close(ours(golden.x, (1, 5)), golden.y)
 
 
 @pytest.mark.parametrize(("side", "factor"), [(6, 2), (6, 3), (8, 4)])
@@ -65,7 +56,7 @@ def test_pooling_is_llava_s(side: int, strides: tuple[int, ...], kind: Literal["
         ours.mlp.layers[0].load_state_dict({"weight": torch.eye(3), "bias": torch.zeros(3)})
         wanted = golden[f"y_{side}_{kind}_s{stride}"]
         assert ours.num_tokens((side, side)) == wanted.shape[1]
-        check(ours(golden[f"x_{side}"], (side, side)), wanted)
+        close(ours(golden[f"x_{side}"], (side, side)), wanted)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
@@ -78,7 +69,7 @@ def test_c_abstractor_is_honeybee_s(depth: int) -> None:
     given = {name: value[0] if name in ("pos_emb", "eos_tokens") else value for name, value in weights(golden).items()}
     ours.load_state_dict(renamed(given, {"net.0.": "before.", "net.2.": "after.", "readout.": "readout.", "pos_emb": "positions",
                                          "eos_tokens": "end", "prenorm.": "prenorm."}))
-    check(ours(golden.x, (side, side)), golden.y)
+    close(ours(golden.x, (side, side)), golden.y)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(16, 2), (24, 3)])
@@ -106,7 +97,7 @@ def test_token_packer_is_the_original(factor: int) -> None:
     ours.load_state_dict(renamed(given, {
         "q_proj_1.": "query.", "k_proj_1.": "key.", "v_proj_1.": "value.", "ln_q_1.": "query_norm.", "ln_k_1.": "key_norm.", "ln_v_1.": "value_norm.",
         "clip_attn.out_proj.": "attention.out.", "clip_attn.": "attention.", "mlp.": "mlp."}))
-    check(ours(torch.cat([golden.x, golden.x_multi], -1), (side, side)), golden.y)
+    close(ours(torch.cat([golden.x, golden.x_multi], -1), (side, side)), golden.y)
 
 
 @pytest.mark.parametrize("case", ["ep_a", "ep_b"])
@@ -117,5 +108,5 @@ def test_the_probe_s_slices_are_those_of_our_tokens(case: str) -> None:
     ours = EfficientProbing(golden.x.shape[-1], out, queries, bias="v.bias" in given)
     ours.load_state_dict({"query": given["cls_token"][0], **{f"map.{name[2:]}": value for name, value in given.items() if name.startswith("v.")}})
     tokens = ours(golden.x, (1, golden.x.shape[1])).unflatten(-1, (queries, -1))
-    check(torch.cat([tokens[:, m, m] for m in range(queries)], -1), golden.y)
-    check((ours.query @ golden.x.transpose(1, 2) * float(golden.scale)).softmax(-1), golden.attn)
+    close(torch.cat([tokens[:, m, m] for m in range(queries)], -1), golden.y)
+    close((ours.query @ golden.x.transpose(1, 2) * float(golden.scale)).softmax(-1), golden.attn)

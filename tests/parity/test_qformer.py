@@ -5,18 +5,18 @@ import torch
 
 from mm.streams import QFormer
 from mm.streams.qformer import QueryTransformer, from_blip2
-from tests.golden import load
+from tests.golden import close, load, weights
 
 
 def test_the_transformer_is_blip_2_s_with_padding_of_the_picture() -> None:
     case = load("projectors", "qformer")
     cfg = json.loads(case.cfg)
     body = QueryTransformer(cfg["hidden"], cfg["enc"], cfg["layers"], cfg["heads"], cfg["inter"], cfg["freq"], 0.0).eval()
-    weights = from_blip2({name.replace("p.", "qformer.", 1): value for name, value in vars(case).items() if name.startswith("p.")})
-    body.load_state_dict({name.removeprefix("body."): value for name, value in weights.items()})
+    renamed = from_blip2({f"qformer.{name}": value for name, value in weights(case).items()})
+    body.load_state_dict({name.removeprefix("body."): value for name, value in renamed.items()})
     with torch.no_grad():
         found = body(case.query, case.encoder, case.encoder_mask.bool()[:, None, None])
-    torch.testing.assert_close(found, case.y, rtol=0, atol=2e-5)
+    close(found, case.y)
 
 
 def test_a_model_of_transformers_loads_whole_and_gives_the_same_tokens() -> None:
@@ -29,12 +29,12 @@ def test_a_model_of_transformers_loads_whole_and_gives_the_same_tokens() -> None
         for parameter in theirs.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
     query, x = torch.randn(1, 5, 12), torch.randn(2, 6, 8)
-    weights = {"query_tokens": query, "vision_model.layer": torch.zeros(1)}
-    weights |= {f"qformer.{name}": value for name, value in theirs.state_dict().items()}
-    weights |= {f"language_projection.{name}": value for name, value in language.state_dict().items()}
+    stored = {"query_tokens": query, "vision_model.layer": torch.zeros(1)}
+    stored |= {f"qformer.{name}": value for name, value in theirs.state_dict().items()}
+    stored |= {f"language_projection.{name}": value for name, value in language.state_dict().items()}
     ours = QFormer(8, 10, queries=5, width=12, depth=3, heads=3, intermediate=20).eval()
-    ours.load_state_dict(from_blip2(weights))
+    ours.load_state_dict(from_blip2(stored))
     with torch.no_grad():
         wanted = language(theirs(query_embeds=query.expand(2, -1, -1), encoder_hidden_states=x).last_hidden_state)
-        torch.testing.assert_close(ours(x, (2, 3)), wanted, rtol=0, atol=2e-5)
-    assert torch.equal(from_blip2({f"model.{name}": value for name, value in weights.items()})["query"], query[0])
+        close(ours(x, (2, 3)), wanted)
+    assert torch.equal(from_blip2({f"model.{name}": value for name, value in stored.items()})["query"], query[0])
