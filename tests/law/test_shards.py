@@ -71,7 +71,7 @@ def test_shards_give_what_they_were_packed_from(packed: tuple[Conversations, Sha
 def test_workers_and_copies_read_the_same(packed: tuple[Conversations, Shards]) -> None:
     _, shards = packed
     assert same(pickle.loads(pickle.dumps(shards))[2], shards[2])
-    assert all(map(same, (shards[index] for index in range(9)), DataLoader(shards, batch_size=None, num_workers=2)))
+    assert all(same(shards[index], read) for index, read in zip(range(9), DataLoader(shards, batch_size=None, num_workers=2), strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
