@@ -50,7 +50,7 @@ def test_the_rollout_never_makes_a_matrix_over_all_tokens() -> None:
         layers.append(Attended(q, q, attend(q, q, q, need_lse=True).lse))
     with Largest() as seen:
         rollout_row(layers)
-    assert seen.bytes < 4096 * 4096 * 4 / 10
+    assert 0 < seen.bytes < 4096 * 4096 * 4 / 10
 
 
 def test_a_rollout_of_nothing_is_an_error() -> None:
