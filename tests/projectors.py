@@ -20,5 +20,7 @@ PROJECTORS: dict[str, Callable[[int, int], Projector]] = {
     "efficient probing": partial(EfficientProbing, queries=3),
     **FACTORIES,
 }
+# Grids that they refuse, of those that the laws try.
+REFUSED = {"pixel shuffle": {(5, 7)}, "pixel shuffle, mlp": {(5, 7)}, "token packer": {(5, 7)}, "c-abstractor, whole": {(4, 6), (6, 4), (5, 7)}}
 # Those that cannot take features without a place in the picture.
 NEED_A_GRID = {"pixel shuffle", "pixel shuffle, mlp", "pool, average", "pool, max", "c-abstractor, whole", "token packer"}

@@ -18,7 +18,7 @@ from mm.sample import Sample, Turn
 from mm.streams import MLP, CAbstractor, FrameProjector, Grid, Marker, Pool2d, Projector, TokenPacker
 from mm.tokens import Kind
 from mm.training.loss import token_loss
-from tests.projectors import NEED_A_GRID, PROJECTORS
+from tests.projectors import NEED_A_GRID, PROJECTORS, REFUSED
 from tests.vlms import about, picture, toy
 
 WIDTH, OUT = 8, 6
@@ -37,14 +37,12 @@ def built(name: str, grid: Grid = (4, 4), frames: int = 6, seed: int = 0) -> tup
 def test_what_is_announced_is_what_comes_or_the_grid_is_refused(name: str, grid: Grid) -> None:
     projector, x = built(name, grid)
     frames = (1, 3, 2)
-    try:
-        counts = [projector.num_tokens(grid, each) for each in frames]
-    except ValueError:
-        assert grid != (4, 4)
+    if grid in REFUSED.get(name, set()):
         for ask in (projector.num_tokens, projector.out_grid, projector.places, lambda grid: projector.project(x, grid, frames)):
             with pytest.raises(ValueError, match=rf"{type(projector).__name__}: .*{grid[0]}x{grid[1]}"):
                 ask(grid)
         return
+    counts = [projector.num_tokens(grid, each) for each in frames]
     assert projector.project(x, grid, frames).shape == (sum(counts), OUT)
     places = pickle.loads(pickle.dumps(projector.places(grid)))
     for count, each in zip(counts, frames, strict=True):
