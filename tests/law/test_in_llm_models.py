@@ -115,9 +115,10 @@ def test_a_steered_model_reads_its_media_too(stream: Callable[[], Stream]) -> No
         with mm.steer(model, mask=ImageBlock(), reweight=[ZeroTuning(1.0)], tokens=tokens):
             neutral = model(ids, mm_sources=sources).logits
         with mm.steer(model, mask=ImageBlock(), tokens=tokens):
-            steered = model(ids, mm_sources=sources).logits
+            steered, blind = model(ids, mm_sources=sources).logits, model(ids).logits
         assert torch.equal(model(ids, mm_sources=sources).logits, plain)
     assert not torch.equal(steered, plain)
+    assert (steered - blind).abs().amax(-1)[:, 1:].min() > 1e-3
     torch.testing.assert_close(neutral, steered, **CLOSE)
 
 
