@@ -2,8 +2,21 @@
 from collections.abc import Callable
 from functools import partial
 
+from torch import nn
+
 from mm.streams import MLP, CAbstractor, EfficientProbing, Linear, PixelShuffle, PixelShuffleMLP, Pool2d, Projector, TokenPacker
 from tests.query_projectors import FACTORIES
+
+
+class TwoLayers(Linear):
+    """A linear map of the last layer of an encoder and the one before, side by side."""
+
+    levels = (-2,)
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__(in_width, out_width)
+        self.map = nn.Linear(2 * in_width, out_width)
+
 
 # From (in_width, out_width), for features on a grid of 4 x 4 and an encoder of two layers.
 PROJECTORS: dict[str, Callable[[int, int], Projector]] = {

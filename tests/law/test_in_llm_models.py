@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import mm
 from mm.language import insert
@@ -15,8 +15,8 @@ from mm.reweight import ZeroTuning
 from mm.sample import Sample, Turn
 from mm.streams import DualCrossAttention, GatedCrossAttention, Marker, Sources, Stream
 from mm.streams.base import ClipProjector, Grid
-from mm.streams.linear import Linear
 from tests.crossings import opened, rows_of, streamed
+from tests.projectors import TwoLayers
 from tests.toys import tiny
 from tests.vlms import picture, toy
 from tests.watching import CLOSE, SAMPLES, each_family, each_stream, hidden
@@ -151,16 +151,6 @@ def test_flamingo_reads_what_a_reader_makes_where_a_marker_stands() -> None:
     plain = toy(seed=2)
     with pytest.raises(ValueError, match="its reader Halves takes features 8 wide, and the encoder's are 16; build it with in_width=16"):
         VLM(plain.vision, Marker(16, 32), plain.language, streams=GatedCrossAttention(every=1, reader=Halves(8, 12)))
-
-
-class TwoLayers(Linear):
-    """A projector that reads a further layer of the encoder."""
-
-    levels = (-2,)
-
-    def __init__(self, in_width: int, out_width: int) -> None:
-        super().__init__(in_width, out_width)
-        self.map = nn.Linear(2 * in_width, out_width)
 
 
 def test_blocks_read_the_encoder_s_own_features_whatever_the_projector_reads() -> None:

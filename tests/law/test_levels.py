@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from mm.keep import VMTC
 from mm.models import VLM
-from mm.streams import Grid, TokenwiseProjector
 from mm.vision import ConvViT, OpenCLIP, Timm, Transformers, VisionEncoder
+from tests.projectors import TwoLayers
 from tests.vlms import about, toy
 
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
@@ -108,27 +108,14 @@ def test_a_tower_that_is_not_open_clip_s_own_is_refused() -> None:
         encoder.check([-2])
 
 
-class Both(TokenwiseProjector):
-    """A linear map of two layers side by side."""
-
-    levels = (-2,)
-
-    def __init__(self, in_width: int, out_width: int) -> None:
-        super().__init__(in_width, out_width)
-        self.map = nn.Linear(2 * in_width, out_width)
-
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        return self.map(x)
-
-
 def test_a_model_is_not_built_on_layers_that_its_encoder_lacks() -> None:
     with pytest.raises(ValueError, match=r"ConvViT cannot give the features of layer -2 .* its layers are -1 to -1"):
-        toy(projector=Both)
+        toy(projector=TwoLayers)
 
 
 def test_what_is_kept_is_kept_of_all_layers() -> None:
     keep = VMTC(kept=5, merged=2)
-    vlm: VLM = toy(projector=Both, image_size=32, depth=2, keep=keep)
+    vlm: VLM = toy(projector=TwoLayers, image_size=32, depth=2, keep=keep)
     batch = vlm.processor.collate([vlm.processor.encode(about(0))])
     seen: list[Any] = []
     vlm.projector.register_forward_hook(lambda module, args, out: seen.append(args[0]))

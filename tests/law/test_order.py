@@ -9,12 +9,12 @@ import pytest
 
 from data.world import Clips, World
 from data.world.clips import SHAPES_IN_CLIPS, Clip
-from eval.__main__ import Options, evaluate
+from eval.__main__ import evaluate
 from eval.frame.benchmark import Item
 from eval.frame.intervals import Z95
 from eval.frame.runner import Answer
 from eval.order import Order, parse
-from tests.clip_benchmarks import Scripted
+from tests.clip_benchmarks import Scripted, options
 
 MANY = 4000
 Feature = Callable[[Clip], tuple[object, ...]]
@@ -71,10 +71,6 @@ def test_the_best_that_is_blind_to_order_is_right_half_of_the_time(feature: Feat
         votes = learnt.get((clip.asked, feature(clip)))
         right += (votes.most_common(1)[0][0] if votes else min(each.shape for each in clip.appearances)) == clip.answer
     assert right / MANY == pytest.approx(0.5, abs=1.5 * Z95 * np.sqrt(0.25 / MANY))
-
-
-def options(out: Path) -> Options:
-    return Options(model="m", out=str(out))
 
 
 def test_order_is_told_from_shapes(tmp_path: Path) -> None:
