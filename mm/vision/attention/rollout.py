@@ -44,8 +44,8 @@ def passed_down(layer: Attended, share: Tensor, scale: float | None, real: Tenso
     total = torch.zeros_like(share)
     for rows in windows((share != 0).any(0), q, k.shape[-1]):
         scores = shared_product(q[:, :, rows].to(lse.dtype) * (q.shape[-1] ** -0.5 if scale is None else scale), k)
-        weights = (scores - lse[:, :, rows, None].clamp(min=torch.finfo(lse.dtype).min)).exp()
         if real is not None:
-            weights = weights * real[:, None, None]
+            scores = scores.masked_fill(~real[:, None, None], -torch.inf)
+        weights = (scores - lse[:, :, rows, None].clamp(min=torch.finfo(lse.dtype).min)).exp()
         total += torch.einsum("bq,bhqn->bn", share[:, rows], weights)
     return total / q.shape[1]
