@@ -20,7 +20,8 @@ class MultiLane(nn.Module):
         places: see `lane_block`.
 
     Train one lane at a time: `forward(x, tasks=[t])` touches no other. The frozen pass is computed once for all lanes and takes no gradient.
-    ValueError for a transformer without a class token or with register tokens.
+    ValueError for a transformer without a class token, with register tokens, or with blocks other than timm's plain one, whose attention alone
+    `lane_block` knows.
     """
 
     def __init__(self, name: str, classes: Sequence[int], selectors: int = 20, prompts: int = 20, prompted: int = 5, places: Places = "replace",
@@ -31,6 +32,8 @@ class MultiLane(nn.Module):
         vit = create(name, {"pretrained": pretrained, "num_classes": 0, **(overrides or {})}, image_size)
         if getattr(vit, "cls_token", None) is None or vit.num_prefix_tokens != 1:
             raise ValueError(f"MultiLane: {name} has no class token alone before its patches; use a plain vit_* model")
+        if not all(is_plain(block) for block in vit.blocks):
+            raise ValueError(f"MultiLane: {name} has blocks of another form than timm's plain Block and Attention; use a plain vit_* model")
         if prompted > len(vit.blocks):
             raise ValueError(f"MultiLane: {name} has {len(vit.blocks)} layers, of which {prompted} cannot be prompted")
         self.vit = vit.requires_grad_(False).eval()
@@ -74,3 +77,11 @@ class MultiLane(nn.Module):
             with torch.no_grad():
                 x = block(x)
         return self.vit.norm(lanes[:, :, 0])
+
+
+def is_plain(block: Any) -> bool:
+    """Whether a block of timm is nothing but norms, attention, MLP and layer scales."""
+    from timm.models.vision_transformer import Attention, Block  # takes seconds
+
+    return (type(block) is Block and type(block.attn) is Attention and isinstance(getattr(block.attn, "norm", nn.Identity()), nn.Identity)
+            and getattr(block.attn, "gate", None) is None)
