@@ -1,4 +1,4 @@
-"""MULTI-LANE refuses what it would compute wrongly: blocks of another form."""
+"""MULTI-LANE refuses what it would compute wrongly: blocks of another form, and tasks that there are not."""
 import pytest
 import torch
 
@@ -31,3 +31,10 @@ def test_blocks_of_another_form_are_refused(overrides: dict[str, object]) -> Non
 def test_a_transformer_with_relative_positions_is_refused() -> None:
     with pytest.raises(ValueError, match="vit_relpos_medium_patch16_cls_224 has blocks of another form"):
         MultiLane("vit_relpos_medium_patch16_cls_224", [2], prompted=2, pretrained=False, image_size=32, overrides=TINY)
+
+
+@pytest.mark.parametrize("tasks", [[-1], [2], [0, 2], []])
+def test_tasks_that_there_are_not_are_refused(tasks: list[int]) -> None:
+    """The last lane, asked for as -1, would speak for no class."""
+    with pytest.raises(ValueError, match="tasks 0 to 1"):
+        lanes_of()(torch.randn(1, 3, 32, 32), tasks=tasks)

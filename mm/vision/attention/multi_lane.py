@@ -56,8 +56,15 @@ class MultiLane(nn.Module):
         return self
 
     def forward(self, pictures: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
-        """Logits [B, classes] of normalised pictures [B, 3, H, W]; −inf for classes of tasks other than `tasks`, all by default."""
-        running = list(range(len(self.classes))) if tasks is None else list(tasks)
+        """Logits [B, classes] of normalised pictures [B, 3, H, W]; −inf for classes of tasks other than `tasks`, all by default.
+
+        A loss for several labels reads the columns of `tasks` alone (`self.task`): the binary cross-entropy of −inf is NaN. ValueError for a task
+        that there is not.
+        """
+        every = range(len(self.classes))
+        running = list(every if tasks is None else tasks)
+        if not running or not set(running) <= set(every):
+            raise ValueError(f"MultiLane has the tasks 0 to {len(self.classes) - 1}, of which one or more run; got {running}")
         token = normalize(self.tokens(pictures, running), dim=-1)
         logits = self.classify(token)  # [T, B, classes], of which each lane speaks for its own
         out = logits.new_full(logits.shape[1:], -torch.inf)
