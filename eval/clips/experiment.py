@@ -14,7 +14,7 @@ from eval.frame.benchmark import Row
 from eval.frame.model import Model
 from eval.frame.result import Result, write
 from eval.laboratory.arms import Arm
-from eval.laboratory.comparing import compare
+from eval.laboratory.comparing import compare, judged
 from eval.laboratory.laboratory import plain
 from eval.laboratory.measures import Measure, every
 from eval.laboratory.training import ROOT, Fit, is_trained, program, run_dir
@@ -61,7 +61,7 @@ class Experiment:
         found = plain({
             "arms": [asdict(arm) for arm in self.arms], "seeds": self.seeds, "budget": asdict(self.budget), "config": CONFIG,
             "levels": [self._level(arm, frames, answers[arm.name, frames]) for arm in self.arms for frames in self._lengths],
-            "comparisons": self._comparisons(answers), "costs": {arm.name: asdict(self._cost(arm)) for arm in self.arms},
+            "comparisons": comparisons(self.arms, self._lengths, answers), "costs": {arm.name: asdict(self._cost(arm)) for arm in self.arms},
             "versions": dict(versions()), "revision": revision(), "seconds": round(time.monotonic() - started, 1)})
         write(self.out / FILE, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return found
@@ -110,15 +110,18 @@ class Experiment:
                 "by_seed": [score["accuracy"]["value"] for score in scores], "named": float(np.mean([score["named"]["value"] for score in scores])),
                 "n": sum(filed.result.n for filed in found), "unparsed": sum(filed.result.unparsed for filed in found)}
 
-    def _comparisons(self, answers: Mapping[tuple[str, int], Sequence[Filed]]) -> list[Row]:
-        measure = Measure("order/accuracy", "order", every, lambda row: (float(row["correct"]), 1.0))
-        found = []
-        for arm in self.arms:
-            for frames in self._lengths:
-                if arm.control is not None and (before := answers.get((arm.control, frames))) is not None:
-                    rows = ([filed.rows for filed in of_arm] for of_arm in (before, answers[arm.name, frames]))
-                    found.append({"frames": frames, **asdict(compare(arm.name, arm.control, measure, *rows))})
-        return found
-
     def _cost(self, arm: Arm) -> Cost:
         return cost(run_dir(self.out, arm.name, self.seeds[0]), self.budget.frames)
+
+
+def comparisons(arms: Sequence[Arm], lengths: Sequence[int], answers: Mapping[tuple[str, int], Sequence[Filed]]) -> list[Row]:
+    """Each arm against its control, where both are among the answers, on clips of each length; corrected together."""
+    measure = Measure("order/accuracy", "order", every, lambda row: (float(row["correct"]), 1.0))
+    found, lengths_of = [], []
+    for arm in arms:
+        for frames in lengths:
+            if arm.control is not None and (before := answers.get((arm.control, frames))) is not None:
+                rows = ([filed.rows for filed in of_arm] for of_arm in (before, answers[arm.name, frames]))
+                found.append(compare(arm.name, arm.control, measure, *rows))
+                lengths_of.append(frames)
+    return [{"frames": frames, **asdict(each)} for frames, each in zip(lengths_of, judged(found, [measure]), strict=True)]
