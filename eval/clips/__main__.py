@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.clips.arms import ARMS
+from eval.clips.arms import ARMS, with_controls
 from eval.clips.experiment import Budget, Experiment
 from eval.clips.picture import queries_reading
 from eval.clips.table import tables
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, fit: Fit = program) -> int:
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], help="some of them only, with their controls")
     given = parser.parse_args(arguments)
     budget = Budget(given.steps, given.short_steps, given.frames, given.later, given.size)
-    arms = tuple(arm for arm in ARMS if given.arms is None or arm.name in given.arms)
+    arms = ARMS if given.arms is None else with_controls(given.arms)
     try:
         found = Experiment(given.out.resolve(), budget, arms, tuple(dict.fromkeys(given.seeds)), fit, _say).run()
     except (ValueError, RuntimeError, OSError) as error:

@@ -1,4 +1,6 @@
 """What is compared: ways from a clip's frames to the language model, each against a control that differs in nothing else."""
+from collections.abc import Collection
+
 from eval.laboratory.arms import Arm
 
 CONFIGS = "configs/laboratory/clips/"
@@ -15,3 +17,9 @@ ARMS = (
     arm("pooled", "pooled", "1 token a frame, the mean of its 16 features"),
     arm("crosslmm", "CrossLMM", "1 token a frame, and cross-attention to all 16 features behind each layer", "pooled"),
     arm("all", "all tokens", "16 tokens a frame", "pooled"))
+
+
+def with_controls(names: Collection[str]) -> tuple[Arm, ...]:
+    """The arms named and what they are compared with, in the usual order."""
+    wanted = {*names, *(each.control for each in ARMS if each.name in names)}
+    return tuple(each for each in ARMS if each.name in wanted)

@@ -1,11 +1,11 @@
-"""The comparison on clips: what is said of a difference follows from its corrected p."""
+"""The comparison on clips: what is said of a difference follows from its corrected p, and no arm is trained without its control."""
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from eval.clips.arms import ARMS
+from eval.clips.arms import ARMS, with_controls
 from eval.clips.experiment import comparisons
 from eval.frame.paired import holm
 
@@ -34,3 +34,9 @@ def test_differences_are_judged_and_corrected_together(found: list[dict[str, Any
         assert verdicts["ccam_causal", frames] == "helps"
         assert verdicts["ccam_time", frames] == "not significant"
         assert verdicts["crosslmm", frames] == "harms"
+
+
+@pytest.mark.parametrize(("named", "trained"), [
+    (["ccam_causal"], ["ccam_full", "ccam_causal"]), (["all", "ccam_time"], ["ccam_full", "ccam_time", "pooled", "all"]), (["pooled"], ["pooled"])])
+def test_arms_come_with_their_controls(named: list[str], trained: list[str]) -> None:
+    assert [each.name for each in with_controls(named)] == trained
