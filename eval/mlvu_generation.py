@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from eval.frame.benchmark import Row, Scored
-from eval.frame.choices import grouped
+from eval.frame.choices import grouped, share
 from eval.frame.clips import ClipBenchmark, Question, Unusable
-from eval.frame.intervals import clustered, proportion
+from eval.frame.intervals import clustered
 from eval.frame.layout import chosen, entries, read_layout
 from mm.media.images import Limits
 from mm.media.sampling import MVBench as MVBenchSampling
@@ -58,8 +58,8 @@ def score(rows: Sequence[Row]) -> Scored:
     """What is known without a judge: share of answers that say anything, and their mean length in words. Rows: task, clip, words."""
     scores = {}
     for task, part in grouped(rows, "task").items():
-        counts = np.array([[row["words"], 1] for row in part], dtype=np.float64)
-        scores[f"{task}/answered"] = proportion(sum(row["words"] > 0 for row in part), len(part))
-        scores[f"{task}/words"] = clustered([row["clip"] for row in part], counts, lambda s: s[..., 0] / s[..., 1], len(part))
+        counts, clips = np.array([[row["words"], 1] for row in part], dtype=np.float64), [row["clip"] for row in part]
+        scores[f"{task}/answered"] = share([row["words"] > 0 for row in part], clips)
+        scores[f"{task}/words"] = clustered(clips, counts, lambda s: s[..., 0] / s[..., 1], len(part))
     remark = "G-Avg is a judge's mark: give the .official.json files to MLVU's evaluate_ssc.py (subPlot) and evaluate_summary.py (summary)"
     return Scored(scores, len(rows), sum(row["words"] == 0 for row in rows), (remark,))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from eval.frame.benchmark import Row, Scored
-from eval.frame.choices import accuracy, grouped, remarks, unparsed, verdict
+from eval.frame.choices import accuracy, grouped, remarks, share, unparsed, verdict
 from eval.frame.clips import NAMED, Clip, ClipBenchmark, Question, Unusable, with_fields
 from eval.frame.files import records
-from eval.frame.intervals import Score, proportion
+from eval.frame.intervals import Score
 from eval.parsers import chooser
 from eval.text.srt import Line, at_frames, one_a_frame, read_srt
 from mm.media.errors import BrokenMedia
@@ -134,7 +134,7 @@ def score(rows: Sequence[Row]) -> Scored:
     for kind, part in grouped(rows, "subtitles").items():
         scores |= {f"{kind}/{length}/accuracy": accuracy(own) for length, own in grouped(part, "duration").items()}
         scores[f"{kind}/overall/accuracy"] = accuracy(part)
-        scores[f"{kind}/overall/answered"] = proportion(sum(row["choice"] != "" for row in part), len(part))
+        scores[f"{kind}/overall/answered"] = share([row["choice"] != "" for row in part], [row["clip"] for row in part])
     return Scored(scores, len(rows), unparsed(rows), tuple(remarks(rows)))
 
 

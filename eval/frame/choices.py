@@ -31,17 +31,21 @@ def verdict(chosen: str, label: str, counted: bool = True) -> Row:
 
 
 def accuracy(rows: Sequence[Row]) -> Score:
-    """Share of right answers among those that count. Wilson's interval where every clip is asked about once, else a bootstrap over clips."""
+    """Share of right answers among those that count, as `share`."""
     counted = [row for row in rows if row["counted"]]
-    clips = [row["clip"] for row in counted]
+    return share([row["correct"] for row in counted], [row["clip"] for row in counted])
+
+
+def share(hits: Sequence[bool], clips: Sequence[str]) -> Score:
+    """Share of answers that are hits. Wilson's interval where every clip is asked about once, else a bootstrap over clips."""
     if len(set(clips)) == len(clips):
-        return proportion(sum(row["correct"] for row in counted), len(counted))
-    counts = np.array([[row["correct"], 1] for row in counted], dtype=np.float64)
-    return at_the_edge(clustered(clips, counts, lambda s: s[..., 0] / s[..., 1], len(counted)), clips)
+        return proportion(sum(hits), len(hits))
+    counts = np.array([[hit, 1] for hit in hits], dtype=np.float64)
+    return at_the_edge(clustered(clips, counts, lambda s: s[..., 0] / s[..., 1], len(hits)), clips)
 
 
 def at_the_edge(score: Score, clips: Sequence[str]) -> Score:
-    """Where all answers are right or all are wrong, every draw of a bootstrap says the same: Wilson's interval then, over clips."""
+    """Where all answers are hits or none is, every draw of a bootstrap says the same: Wilson's interval then, over clips."""
     if score.value not in (0, 1):
         return score
     edge = proportion(int(score.value) * len(set(clips)), len(set(clips)))
