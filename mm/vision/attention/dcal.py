@@ -67,6 +67,9 @@ class DCAL(nn.Module):
 
     Train all three on the same label, weighted by `mm.training.UncertaintyWeighted`; at inference add the class probabilities of whole and local, as
     the paper does for fine-grained classes. The pair-wise branch shares norm and classifier with the whole (our choice).
+
+    The class token of the one global-local block, from which the local logits come (our reading), reads all tokens by itself, whichever patches read
+    beside it: `share` and the rollout decide which local tokens there are, and change no logit.
     """
 
     def __init__(self, width: int, classes: int, depth: int = 2, heads: int = 4, share: float = 0.1, mlp_ratio: int = 4) -> None:

@@ -26,7 +26,8 @@ class GlobalLocal(nn.Module):
         share: R over the number of patches, rounded up, at least one (the paper: 0.1 for fine-grained classes, 0.3 for re-identification; rounding is
             our choice).
 
-    Weights are its own. The choice has no gradient; the tokens chosen do. Padding scores −inf, so it is chosen after everything else.
+    Weights are its own. The choice has no gradient; the tokens chosen do. Padding scores −inf, so it is chosen after everything else. Queries do not
+    see each other, so behind this block the class token is the same whatever was chosen.
     """
 
     def __init__(self, width: int, heads: int, share: float = 0.1, mlp_ratio: int = 4) -> None:
