@@ -58,7 +58,7 @@ def decoder() -> PreTrainedModel:
 
 
 def read(model: PreTrainedModel, ids: torch.Tensor) -> Any:
-    """The cache of a prompt, read twice as fast without its last token's logits."""
+    """The cache of a prompt; logits are made of its last token alone."""
     return cache_among(model(input_ids=ids, use_cache=True, logits_to_keep=1))
 
 
