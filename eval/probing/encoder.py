@@ -15,7 +15,7 @@ def pretrained(pixels: Tensor, steps: int, batch: int, width: int, seed: int, de
     encoder = ConvViT(64, width=width, depth=depth)
     paint = nn.Linear(width, 3 * PATCH * PATCH)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *paint.parameters()], lr=rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    schedule = one_cycle(optimizer, rate, steps)
     for _ in range(steps):
         x = encoder.normalised(pixels[torch.randint(len(pixels), (batch,))])
         hidden = torch.rand(batch, 1, *encoder.grid) < masked
@@ -27,6 +27,11 @@ def pretrained(pixels: Tensor, steps: int, batch: int, width: int, seed: int, de
         optimizer.step()
         schedule.step()
     return encoder.requires_grad_(False).eval()
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, rate: float, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Up to the rate in a tenth of the steps and down again; in two of ten, as a rise of a single step divides by zero in PyTorch."""
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.2 if steps == 10 else 0.1)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data.world import World
-from eval.probing.encoder import features_of, pretrained
+from eval.probing.encoder import features_of, one_cycle, pretrained
 from eval.probing.heads import COMPARED, Head
 from eval.probing.pictures import SINGLE, Pictures, pictures
 
@@ -46,7 +46,7 @@ def trained(kind: type[Head], features: Tensor, train: Pictures, asked: Tensor, 
     torch.manual_seed(seed)
     head = kind(budget.width)
     optimizer = torch.optim.AdamW(head.parameters(), lr=kind.rate, weight_decay=kind.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, kind.rate, budget.steps, pct_start=0.1)
+    schedule = one_cycle(optimizer, kind.rate, budget.steps)
     draws = torch.Generator().manual_seed(seed)
     started = time.process_time()
     for _ in range(budget.steps):

@@ -7,6 +7,7 @@ import torch
 
 from eval.probing.__main__ import main
 from eval.probing.comparing import PAIRS, differences, levels
+from eval.probing.encoder import one_cycle
 from eval.probing.heads import CLASSES, COMPARED
 from eval.probing.pictures import SINGLE, pictures
 from eval.probing.training import Trained
@@ -22,6 +23,17 @@ def test_a_tiny_comparison_writes_both_tables(tmp_path: Path, capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "new/probing.md").read_text()
     assert all(f"| {kind.name} |" in printed for kind in COMPARED)
+
+
+def test_any_number_of_steps_is_a_cycle() -> None:
+    for steps in range(1, 25):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule, rates = one_cycle(optimizer, 0.5, steps), []
+        for _ in range(steps):
+            rates.append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+        assert 0 < max(rates) <= 0.5
 
 
 def test_a_picture_shows_one_object_and_its_labels() -> None:
