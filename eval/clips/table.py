@@ -24,12 +24,13 @@ def levels(found: Row) -> str:
 
 
 def differences(found: Row) -> str:
-    """In points, with intervals over clips and seeds."""
+    """In points, with intervals over clips and seeds, and p corrected over all of them (Holm)."""
     label = {arm["name"]: arm["label"] for arm in found["arms"]}
     body = [[label[row["lever"]], label[row["control"]], str(row["frames"]), f"{100 * row['value']:+.1f}",
-             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}", " ".join(f"{100 * one:+.1f}" for one in row["by_seed"]), f"{row['n']:,}"]
+             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}", f"{row['p_holm']:.3f}",
+             " ".join(f"{100 * one:+.1f}" for one in row["by_seed"]), f"{row['n']:,}"]
             for row in found["comparisons"]]
-    return markdown(["arm", "control", "frames", "difference", "95 % interval", "seeds", "answers"], body)
+    return markdown(["arm", "control", "frames", "difference", "95 % interval", "p (Holm)", "seeds", "answers"], body)
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
