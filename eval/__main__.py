@@ -108,7 +108,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
         "decoding": {"greedy": True, "num_beams": 1, "max_new_tokens": benchmark.max_new_tokens}}
     asked = {**settings, "model": model.identity, "lever": model.lever}
     rows = run(items, model, answers, asked, benchmark.max_new_tokens, options.batch_size, _progress(name))
-    rows = [{**row, **benchmark.judge(row, options.parser)} for row in rows]
+    rows = [{**row, **benchmark.judge(row, options.parser)} for row in benchmark.consult(rows, folder)]
     read = stem if options.parser == "official" else f"{stem}-{options.parser}"
     write_files(folder, stem, benchmark.export(rows))
     write_files(folder, read, {"rows": rows})

@@ -53,10 +53,16 @@ class Benchmark(ABC):
     def items(self) -> Sequence[Item]:
         """All items in the official order."""
 
+    def consult(self, rows: Sequence[Row], folder: Path) -> Sequence[Row]:
+        """All answered rows, joined by what another model has to say about them before they are judged; as they are unless a benchmark asks one.
+        folder: of the results, where replies are kept, so that nobody is asked twice."""
+        return rows
+
     @abstractmethod
     def judge(self, row: Row, parser: str) -> Row:
-        """Parse and score one answer. row: an item's `row` plus `id`, `picture`, `answer` (text) and `logp` (None unless asked for). Returns the
-        verdict, which joins the row: plain JSON values, with `correct` (bool) where an answer is right or wrong as a whole."""
+        """Parse and score one answer. row: an item's `row` plus `id`, `picture`, `answer` (text), and of an item with candidates `logp` and `tokens`,
+        each candidate's log-probability and length (else None). Returns the verdict, which joins the row: plain JSON values, with `correct` (bool)
+        where an answer is right or wrong as a whole."""
 
     @abstractmethod
     def aggregate(self, rows: Sequence[Row]) -> Scored:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from inspect import isabstract
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -32,7 +32,17 @@ BLOCKS, BLOCK = 64, 2**16  # of a weights file that make its fingerprint
 
 
 Asked = tuple[Item, str]  # with one of its candidates
-Forced = dict[str, dict[str, tuple[float, bool]]]  # item id -> candidate -> (log-probability, whether greedy decoding gives it)
+
+
+class Read(NamedTuple):
+    """A candidate as the whole answer: log-probability, number of tokens, and whether greedy decoding gives it."""
+
+    logp: float
+    tokens: int
+    is_greedy: bool
+
+
+Forced = dict[str, dict[str, Read]]  # item id -> candidate
 
 
 class Model:
@@ -61,11 +71,11 @@ class Model:
         media = {item.picture: item.media() for item in {item.picture: item for item in items}.values()}
         with self._steered():
             forced = self._force([item for item in items if item.candidates], media, max_new_tokens)
-            texts = {id: text for id, verdicts in forced.items() for text, (_, is_greedy) in verdicts.items() if is_greedy}
+            texts = {id: text for id, verdicts in forced.items() for text, read in verdicts.items() if read.is_greedy}
             open_ended = [self._prompt(item, media[item.picture]) for item in items if item.id not in texts]
             for part in _parts(open_ended, self.rows):
                 texts |= zip((sample.id for sample in part), self.vlm.generate(part, max_new_tokens=max_new_tokens), strict=True)
-        return [Answer(texts[item.id], {text: logp for text, (logp, _) in forced[item.id].items()} if item.candidates else None) for item in items]
+        return [_answer(texts[item.id], forced.get(item.id)) for item in items]
 
     def _prompt(self, item: Item, media: tuple[Media, ...]) -> Encoded:
         """A row that ends where the model is to answer, or to go on with the answer that the item begins for it."""
@@ -111,7 +121,7 @@ class Model:
                     ended.add(owner)
         for (b, turn), said in tokens.items():
             item, candidate = rows[b][0][turn]
-            found[item.id][candidate] = (sum(logp for logp, _ in said), all(is_greedy for _, is_greedy in said) and len(said) <= limit)
+            found[item.id][candidate] = Read(sum(logp for logp, _ in said), len(said), all(is_greedy for _, is_greedy in said) and len(said) <= limit)
 
     def _in_branches(self) -> Positions | None:
         """The positions under which questions behind one picture are answered as each alone; None where there are no such positions, or a lever lets
@@ -133,6 +143,12 @@ class Model:
                 yield
             finally:
                 self.vlm.layout = before
+
+
+def _answer(text: str, candidates: Mapping[str, Read] | None) -> Answer:
+    if candidates is None:
+        return Answer(text)
+    return Answer(text, {said: read.logp for said, read in candidates.items()}, {said: read.tokens for said, read in candidates.items()})
 
 
 def _rows(processor: Processor, group: Sequence[Asked], media: tuple[Media, ...]) -> list[tuple[Sequence[Asked], Encoded]]:

@@ -19,10 +19,11 @@ Key = tuple[str, str]  # picture, question
 
 @dataclass(frozen=True)
 class Answer:
-    """Greedy text, and the log-probability of each candidate as the whole answer."""
+    """Greedy text, and of each candidate as the whole answer, its end included, the log-probability and the number of tokens."""
 
     text: str
     logp: dict[str, float] | None = None
+    tokens: dict[str, int] | None = None
 
 
 class Answerer(Protocol):
@@ -58,15 +59,16 @@ def run(
         for batch in batches[done:]:
             found = answerer.answer(batch, max_new_tokens)
             lines: dict[Key, Row] = {
-                key_of(item): {"picture": item.picture, "question": item.question, "answer": a.text, **({"logp": _rounded(a.logp)} if a.logp else {})}
+                key_of(item): {"picture": item.picture, "question": item.question, "answer": a.text, **({"logp": _rounded(a.logp)} if a.logp else {}),
+                               **({"tokens": dict(sorted(a.tokens.items()))} if a.tokens else {})}
                 for item, a in zip(batch, found, strict=True)}
             file.write(b"".join(_line(line) for line in lines.values()))
             file.flush()
             os.fsync(file.fileno())
             answers.update(lines)
             progress(len(answers), total)
-    return [{**item.row, "id": item.id, "picture": item.picture, "answer": answers[key_of(item)]["answer"], "logp": answers[key_of(item)].get("logp")}
-            for item in items]
+    return [{**item.row, "id": item.id, "picture": item.picture, "answer": found["answer"], "logp": found.get("logp"), "tokens": found.get("tokens")}
+            for item in items for found in (answers[key_of(item)],)]
 
 
 def key_of(item: Item) -> Key:
