@@ -81,7 +81,8 @@ class TokenMap:
     def before(self, amount: Tensor) -> Tensor:
         """Sum of `amount`, long [..., B, N], over the tokens before each one on its own path; 0 for padding. For whole maps, not for slices."""
         order = torch.arange(self.shape[1], device=self.device)
-        trunk, forks = self.branch == 0, _changes(self.document)
+        entered = self.document.gather(1, _latest(self.is_real, order))  # padding within a document parts nothing
+        trunk, forks = self.branch == 0, _changes(entered)
         total = torch.zeros_like(amount)
         for part, starts in ((amount * (self.is_real & trunk), forks), (amount * (self.is_real & ~trunk), forks | _changes(self.branch))):
             sums = part.cumsum(-1) - part
@@ -176,5 +177,5 @@ def _changes(table: Tensor) -> Tensor:
 
 
 def _latest(event: Tensor, order: Tensor) -> Tensor:
-    """Index of the latest event at or before each entry, [B, N]; each row begins with one."""
+    """Index of the latest event at or before each entry, [B, N]; 0 where there is none."""
     return torch.where(event, order, 0).cummax(1).values

@@ -96,6 +96,23 @@ class Session:
                                  "they must be read in one piece: prefill without chunks")
         return after
 
+    def selected(self, rows: Tensor) -> "Session":
+        """The session of these rows, long [R], whose cache has been selected likewise."""
+        prompt = None if self.prompt is None else self.prompt[rows]
+        plan = self.plan if self.plan.tokens is None else replace(self.plan, tokens=prompt)
+        after = Session(plan, self.base[rows], prompt)
+        after.groups = {place: found[rows] for place, found in self.groups.items()}
+        after.acting, after.looked = dict(self.acting), dict(self.looked)
+        after.rewritten = {place: {begun: Kept(kept.where, kept.changed[rows], kept.keys[rows]) for begun, kept in passes.items()}
+                           for place, passes in self.rewritten.items()}
+        return after
+
+    def with_prompt(self, prompt: TokenMap) -> "Session":
+        """This session, told of a longer prompt, whose first tokens it has read; it goes on when the next are."""
+        after = self.selected(torch.arange(len(prompt.kind), device=prompt.device))
+        after.plan = replace(after.plan, tokens=prompt)
+        return after
+
     def keep(self, place: tuple[int, int], rule: Grouping, found: Tensor | None, tokens: TokenMap, start: int) -> None:
         """Remembers the groups [B, Q] or [B, H, Q] that a rule found among `tokens`, which stand behind `start` others.
 

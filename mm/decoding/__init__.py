@@ -1,0 +1,7 @@
+"""Ways of decoding that need more than the next logits: a second branch, a second look, beams that look back."""
+from mm.decoding.base import Decoding, Plain, Stepwise
+from mm.decoding.contrast import Contrast, Contrasted, plausible
+from mm.decoding.search import Choice, Greedy, Sampled, decoded
+from mm.decoding.vcd import VCD
+
+__all__ = ["Decoding", "Stepwise", "Plain", "Contrast", "Contrasted", "plausible", "Choice", "Greedy", "Sampled", "decoded", "VCD"]

@@ -1,0 +1,146 @@
+"""A batch of prompts that is being read on, token by token: what every way of decoding is made of."""
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from mm.attention.session import HOME, Session
+from mm.language.arguments import CACHE
+from mm.models.modes import evaluating
+from mm.streams.crossing import HOME as MEDIA
+from mm.tokens import TokenMap
+
+OF_TOKENS = ("attention_mask", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")  # [B, N]; other inputs are of the prompt's media
+Around = Callable[[Session | None], AbstractContextManager[Any]]  # what the levers know of the rows → what is to be active while they are read
+
+
+def nothing(session: Session | None) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+class Continuation(ABC):
+    """Says what comes next behind each of B rows: `begin` once, then `step` after `step`. forwards: passes of a model over one row so far."""
+
+    forwards: int = 0
+
+    @abstractmethod
+    def begin(self) -> Tensor:
+        """Reads the prompts. Logits of the first answer token, float32 [B, vocabulary]."""
+
+    @abstractmethod
+    def step(self, ids: Tensor) -> Tensor:
+        """Reads one token a row, long [B]. Logits of the next one, float32 [B, vocabulary]."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these rows only, long [R], in this order; one may come several times. ValueError where `selects` is False."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether rows can leave, come in another order, or come again."""
+        return True
+
+
+class ModelContinuation(Continuation):
+    """Of one model of transformers, which reads what its own `generate` would have it read.
+
+    Args:
+        model: on whatever attention it has; levers come from `around`, or lie on it (`mm.steer`).
+        inputs: arguments of the model: input_ids or inputs_embeds, attention_mask [B, N] with padding on the left, and whatever belongs to media.
+        around: what is to be active while the model reads.
+    """
+
+    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Any], around: Around = nothing) -> None:
+        self.model, self.around = model, around
+        self.inputs: dict[str, Any] = {name: value for name, value in inputs.items() if value is not None}
+        if not bool(self.inputs["attention_mask"][:, -1].all()):
+            raise ValueError("a row of the prompts ends with padding, and decoded tokens would follow it; pad prompts on the left")
+
+    @torch.no_grad()
+    def begin(self) -> Tensor:
+        inputs: dict[str, Any] = {**self.inputs, CACHE: DynamicCache(config=self.model.config.get_text_config()), "use_cache": True}
+        embeds: Any = inputs.get("inputs_embeds")
+        ids = inputs.pop("input_ids", None)
+        if ids is None:
+            ids = torch.empty(len(embeds), 0, dtype=torch.long, device=embeds.device)
+        model: Any = self.model
+        inputs["position_ids"] = model._prepare_position_ids_for_generation(ids if embeds is None else embeds, inputs)
+        logits = self._read(model.prepare_inputs_for_generation(ids, is_first_iteration=True, **inputs))
+        self.inputs = {name: inputs[name] for name in (*OF_TOKENS, "position_ids", CACHE, "use_cache") if inputs.get(name) is not None}
+        return logits
+
+    def step(self, ids: Tensor) -> Tensor:
+        return self.extend(ids[:, None])
+
+    @torch.no_grad()
+    def extend(self, ids: Tensor, real: Tensor | None = None) -> Tensor:
+        """Reads several tokens a row, long [B, n], padded on the left where `real`, [B, n], is 0. Logits behind the last of them."""
+        real = torch.ones_like(ids) if real is None else real.to(ids)
+        inputs, count = self.inputs, ids.shape[1]
+        inputs["attention_mask"] = torch.cat([inputs["attention_mask"], real.to(inputs["attention_mask"])], 1)
+        place = inputs["position_ids"]
+        inputs["position_ids"] = torch.cat([place, place[..., -1:] + real.cumsum(1)], -1)
+        if "token_type_ids" in inputs:
+            inputs["token_type_ids"] = torch.cat([inputs["token_type_ids"], inputs["token_type_ids"][:, -1:].expand(-1, count)], 1)
+        for name in OF_TOKENS[2:]:
+            if name in inputs:
+                inputs[name] = torch.nn.functional.pad(inputs[name], (0, count))
+        model: Any = self.model
+        return self._read(model.prepare_inputs_for_generation(ids, next_sequence_length=count, is_first_iteration=False, **inputs))
+
+    def _read(self, inputs: dict[str, Any]) -> Tensor:
+        """One pass; the last token's logits."""
+        with evaluating(self.model), self.around(self.session):
+            output = self.model(**inputs, logits_to_keep=1, return_dict=True)
+        logits: Tensor = output.logits[:, -1].float()
+        self.forwards += len(logits)
+        return logits
+
+    @property
+    def session(self) -> Session | None:
+        """What the levers know of these rows."""
+        return getattr(self.inputs.get(CACHE), HOME, None)
+
+    @property
+    def selects(self) -> bool:
+        return getattr(self.inputs.get(CACHE), MEDIA, None) is None
+
+    def select(self, rows: Tensor) -> None:
+        if not self.selects:
+            raise ValueError("blocks inside this model read media row by row, so its rows can neither leave nor change places")
+        cache, session = self.inputs[CACHE], self.session
+        cache.batch_select_indices(rows)
+        if session is not None:
+            setattr(cache, HOME, session.selected(rows))
+        for name in OF_TOKENS:
+            if name in self.inputs:
+                self.inputs[name] = self.inputs[name][rows]
+        self.inputs["position_ids"] = self.inputs["position_ids"].index_select(-2, rows)
+
+
+class Trunks(ModelContinuation):
+    """Prompts that begin alike, read once up to where they part. The rows get copies of what was read, so that every lever goes on from them.
+
+    Args:
+        inputs: of the P trunks, padded on the left.
+        owner: long [B], the trunk of each row. ids, real: how the rows go on, long [B, n], padded on the left where real is 0.
+        tokens: map of the whole rows, trunk and rest, [B, T + n], for a model whose levers need one; None where they read it off the ids.
+    """
+
+    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Any], owner: Tensor, ids: Tensor, real: Tensor, tokens: TokenMap | None = None,
+                 around: Around = nothing) -> None:
+        super().__init__(model, inputs, around)
+        self.owner, self.rest, self.real, self.tokens = owner, ids, real, tokens
+
+    def begin(self) -> Tensor:
+        super().begin()
+        self.select(self.owner)
+        if self.tokens is not None:
+            session = self.session
+            assert session is not None, "a map is given to levers only"
+            setattr(self.inputs[CACHE], HOME, session.with_prompt(self.tokens))
+        return self.extend(self.rest, self.real)
