@@ -53,6 +53,10 @@ class Reading:
         if self.recorder is not None:
             call = Call(q, k, v, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start)
             self.recorder.watch(layer, call, active, self.session.groups.get((WATCHED, layer)))
+        if (trunk := self.session.trunk) is not None:
+            if active or self.recorder is not None:
+                raise ValueError("rows that share a trunk are read without rules and recorders, which look at all keys of a row; begin them anew")
+            return trunk.joined(layer, q, attend(q, k, v, mask, causal, scale, need_lse=True), scale)
         if not active:
             return attend(q, k, v, mask, causal, scale, dropout=dropout).out
         if dropout:

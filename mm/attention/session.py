@@ -13,6 +13,7 @@ from torch import Tensor
 from mm.attention.active import Grouping, Span, rewrites_keys
 from mm.attention.decoded import Memo
 from mm.attention.plan import Plan
+from mm.attention.trunk import Trunk
 from mm.attention.visibility import Visibility
 from mm.tokens import Role, TokenMap
 
@@ -39,8 +40,11 @@ class Session:
     """base: map of the tokens read so far, or of the whole prompt, where that is known. tokens: the same as `plan.positions` places it, extended by
     decoded tokens. groups: what each rule found in each layer, [B, P] or [B, H, P]; looked: how many tokens it has looked at; acting: whether that
     leaves it anything to do. `WATCHED` stands for the recorder's grouping. memos: of each layer, for decoding steps. rewritten: keys that a rule has
-    rewritten in a layer, by the first token of the pass that read them. prompt: the map that `base` was taken from, where one was given.
+    rewritten in a layer, by the first token of the pass that read them. prompt: the map that `base` was taken from, where one was given. trunk: the
+    first keys of all rows, where they share them and the cache holds the others only.
     """
+
+    trunk: Trunk | None = None
 
     def __init__(self, plan: Plan, base: TokenMap, prompt: TokenMap | None = None) -> None:
         self.plan = plan
@@ -83,6 +87,7 @@ class Session:
         decoded = max(start - self.base.shape[1], 0)
         known = (self.base.extend(decoded) if decoded else self.base)[:, :start]
         after = Session(self.plan, joined(known, chunk) if chunk.shape[1] else known, prompt)
+        after.trunk = self.trunk
         after.groups = {place: found[..., :start] for place, found in self.groups.items()}
         after.acting = {place: place[0] == WATCHED or self.rules[place[0]].acts_on(found) for place, found in after.groups.items()}
         after.looked = {place: min(looked, start) for place, looked in self.looked.items()}
@@ -101,6 +106,7 @@ class Session:
         prompt = None if self.prompt is None else self.prompt[rows]
         plan = self.plan if self.plan.tokens is None else replace(self.plan, tokens=prompt)
         after = Session(plan, self.base[rows], prompt)
+        after.trunk = None if self.trunk is None else self.trunk.selected(rows)
         after.groups = {place: found[rows] for place, found in self.groups.items()}
         after.acting, after.looked = dict(self.acting), dict(self.looked)
         after.rewritten = {place: {begun: Kept(kept.where, kept.changed[rows], kept.keys[rows]) for begun, kept in passes.items()}

@@ -9,8 +9,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from mm.attention.session import HOME, Session
+from mm.attention.trunk import Trunk
+from mm.attention.visibility import Visibility
 from mm.language.arguments import CACHE
 from mm.models.modes import evaluating
+from mm.models.trunk_cache import behind, is_shareable
 from mm.streams.crossing import HOME as MEDIA
 from mm.tokens import TokenMap
 
@@ -123,7 +126,9 @@ class ModelContinuation(Continuation):
 
 
 class Trunks(ModelContinuation):
-    """Prompts that begin alike, read once up to where they part. The rows get copies of what was read, so that every lever goes on from them.
+    """Prompts that begin alike, read once up to where they part.
+
+    Where no rule looks at all keys of a row, the rows go on sharing what was read (`mm.attention.trunk`); else each gets a copy of it.
 
     Args:
         inputs: of the P trunks, padded on the left.
@@ -138,9 +143,28 @@ class Trunks(ModelContinuation):
 
     def begin(self) -> Tensor:
         super().begin()
+        session, cache = self.session, self.inputs[CACHE]
+        if session is not None and is_shareable(cache) and self._sees_trunk(session):
+            session.trunk = Trunk(tuple((layer.keys, layer.values) for layer in cache.layers), session.base.is_real,
+                                  torch.arange(len(session.base.kind), device=self.owner.device))
+            self.inputs[CACHE] = behind(cache)
+            setattr(self.inputs[CACHE], HOME, session)
         self.select(self.owner)
         if self.tokens is not None:
             session = self.session
             assert session is not None, "a map is given to levers only"
             setattr(self.inputs[CACHE], HOME, session.with_prompt(self.tokens))
         return self.extend(self.rest, self.real)
+
+    def _sees_trunk(self, session: Session) -> bool:
+        """Whether every token that follows attends to all of its trunk, and nothing looks at all keys of a row."""
+        plan, length = session.plan, session.base.shape[1]
+        if plan.recorder is not None or not all(rule.is_neutral for rule in session.rules):
+            return False
+        if plan.mask is None or session.is_plain:
+            return True
+        if self.tokens is None:
+            return False
+        whole = self.tokens if plan.positions is None else self.tokens.at(plan.positions.assign(self.tokens))
+        seen = Visibility(plan.mask, whole, slice(length, None), slice(0, length)).dense()[:, 0]
+        return bool((seen | ~whole.is_real[:, None, :length] | ~whole.is_real[:, length:, None]).all())
