@@ -20,6 +20,12 @@ def yes_no_mme(text: str) -> str | None:
     return "yes" if "yes" in start else "no" if "no" in start else None
 
 
+def yes_no_amber(text: str) -> str | None:
+    """Its AMBER rule (from a reading of its code, not run): yes if the lower-cased answer holds "yes" anywhere, else no if it holds "no" anywhere.
+    "Nothing" is a no, "I know, yes" a yes."""
+    return next((label for label in ("yes", "no") if label in text.lower()), None)
+
+
 def choice(text: str, letters: str) -> str:
     """Its MVBench rule: "B. text", else the first of A to E in either case that stands alone once the punctuation rule of VQA is applied.
 
@@ -29,6 +35,14 @@ def choice(text: str, letters: str) -> str:
     if not found:
         flat = without_punctuation(text.replace("\n", " ").replace("\t", " ").strip())
         found = re.search(r"\b([A-E])\b", flat, re.IGNORECASE)
+    letter = found.group(1).upper() if found else ""
+    return letter if letter in letters else ""
+
+
+def choice_first(text: str, letters: str) -> str:
+    """Its CV-Bench rule: the first letter, in either case, if only blanks and opening parentheses are before it. "Dog" is a D, "The answer is A" a T,
+    which is none."""
+    found = re.match(r"[(\s]*([A-Za-z])", text)
     letter = found.group(1).upper() if found else ""
     return letter if letter in letters else ""
 
