@@ -70,8 +70,8 @@ class Benchmark(ABC):
 
     @abstractmethod
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
-        """Files in the benchmark's official format, on which the official scorer runs: name -> records, written as JSON-lines, or as one array where
-        the name ends in "official.json"."""
+        """Files in the benchmark's official format, on which the official scorer runs: name -> records, written as JSON-lines, as one array where the
+        name ends in "official.json", or as values between tabs where it ends in ".txt"."""
 
     def settings(self) -> Row:
         """What besides the model decides the numbers: prompt, protocol, data."""

@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from eval.frame.benchmark import Row, Scored
 from mm.versions import revision, versions
 
 ARRAY = "official.json"  # how the name of a file ends that is an export and no result, though it is .json
+TABS = ".txt"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -68,14 +71,21 @@ def write(path: Path, text: str) -> None:
 
 
 def write_files(folder: Path, stem: str, files: Mapping[str, Iterable[Row]]) -> list[Path]:
-    """JSON-lines files `<stem>.<name>.jsonl`, as a benchmark exports them, and arrays where the name ends in `ARRAY`."""
+    """JSON-lines files `<stem>.<name>.jsonl`, as a benchmark exports them; arrays where the name ends in `ARRAY`, and lines of values between tabs
+    where it ends in `TABS`. A slash in a name makes a folder."""
     written = []
     for name, rows in files.items():
-        is_array = name.endswith(ARRAY)
-        written.append(folder / (f"{stem}.{name}" if is_array else f"{stem}.{name}.jsonl"))
-        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-        write(written[-1], "[\n" + ",\n".join(lines) + "\n]\n" if is_array else "".join(line + "\n" for line in lines))
+        as_it_is = name.endswith((ARRAY, TABS))
+        written.append(folder / (f"{stem}.{name}" if as_it_is else f"{stem}.{name}.jsonl"))
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        lines = [_tabbed(row) if name.endswith(TABS) else json.dumps(row, ensure_ascii=False) for row in rows]
+        write(written[-1], "[\n" + ",\n".join(lines) + "\n]\n" if name.endswith(ARRAY) else "".join(line + "\n" for line in lines))
     return written
+
+
+def _tabbed(row: Row) -> str:
+    """Tabs and ends of lines within a value become blanks, so that a line stays a line."""
+    return "\t".join(re.sub(r"[\t\r\n]", " ", str(value)) for value in row.values())
 
 
 def _finite(value: Any) -> Any:
