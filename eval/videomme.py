@@ -6,12 +6,12 @@ subtitles or with those of the frames that are seen.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from eval.frame.benchmark import Row, Scored
 from eval.frame.choices import accuracy, grouped, remarks, share, unparsed, verdict
 from eval.frame.clips import NAMED, Clip, ClipBenchmark, Question, Unusable, with_fields
-from eval.frame.files import records
+from eval.frame.files import parquet, records
 from eval.frame.intervals import Score
 from eval.parsers import chooser
 from eval.text.srt import Line, at_frames, one_a_frame, read_srt
@@ -187,16 +187,3 @@ def nested(rows: Sequence[Row]) -> list[Row]:
         asked = {**{key: row[key] for key in ("question_id", "task_type", "question")}, "choices": row["options"], "answer": row["label"]}
         videos.setdefault(row["video_id"], {**head, "missing": False, "questions": []})["questions"].append({**asked, "response": row["answer"]})
     return list(videos.values())
-
-
-def parquet(path: Path) -> list[dict[str, Any]]:
-    """Rows of a Parquet file. Raises ValueError where the library for it is not installed."""
-    try:
-        from pyarrow.parquet import read_table
-    except ImportError as error:
-        raise ValueError(f"{path} is a Parquet file, and pyarrow is not installed; install the extra `parquet`, or give the rows as JSON") from error
-    try:
-        rows: list[dict[str, Any]] = read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
-    return rows

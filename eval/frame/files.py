@@ -1,4 +1,4 @@
-"""Reading what users bring: records of JSON arrays and JSON-lines files, and pictures of a folder."""
+"""Reading what users bring: records of JSON arrays, JSON-lines and Parquet files, and pictures of a folder."""
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +34,19 @@ def _record(path: Path, number: int, line: str) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {number}: malformed JSON ({error.msg})") from error
+
+
+def parquet(path: Path) -> list[dict[str, Any]]:
+    """Rows of a Parquet file. Raises ValueError where the library for it is not installed."""
+    try:
+        from pyarrow.parquet import read_table
+    except ImportError as error:
+        raise ValueError(f"{path} is a Parquet file, and pyarrow is not installed; install the extra `parquet`, or give the rows as JSON") from error
+    try:
+        rows: list[dict[str, Any]] = read_table(path).to_pylist()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
+    return rows
 
 
 def picture_in(folder: str | None, name: str) -> Callable[[], tuple[Media, ...]]:
