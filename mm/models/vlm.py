@@ -128,7 +128,15 @@ class VLM(nn.Module):
         Greedy by default, beam search with `num_beams`, sampling from `seed` with `do_sample`. Samples are turned into prompts; rows are prompts
         already.
         """
-        return generated(self, self._batch(samples, left=True), max_new_tokens, num_beams, do_sample, temperature, seed)
+        return self.text_of(generated(self, self._batch(samples, left=True), max_new_tokens, num_beams, do_sample, temperature, seed))
+
+    def generate_ids(self, samples: Sequence[Row | Sample], max_new_tokens: int = 64) -> list[list[int]]:
+        """The greedy answers of `generate` as tokens, each with the one that ended it."""
+        return generated(self, self._batch(samples, left=True), max_new_tokens, 1, False, 1.0, 0)
+
+    def text_of(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        """The tokens of answers as text, without special ones."""
+        return [text.strip() for text in self.language.tokenizer.batch_decode([list(ids) for ids in answers], skip_special_tokens=True)]
 
     @torch.no_grad()
     def next_token_logits(self, samples: Sequence[Row | Sample]) -> Tensor:
