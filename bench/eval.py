@@ -1,14 +1,12 @@
-"""python -m bench.eval: what an evaluation saves by sharing pictures, by batches and by several processes, each against the plain way in the same run.
+"""python -m bench.eval: what an evaluation saves by sharing pictures, by batches and by processes, each against the plain way in the same run.
 
 1. Eighteen questions about each picture, 576 image tokens: behind one copy of the picture, against one by one.
 2. The demo model's questions of POPE in batches, against batches of one picture and one row.
 3. The same in two processes: every answer and number equal to one process's.
 """
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -55,7 +53,7 @@ def seconds(work: Callable[[], list[list[int]]], repeats: int) -> tuple[float, l
 
 def shared_picture(vlm: VLM, count: int, limit: int, repeats: int) -> tuple[float, float, bool]:
     """Seconds one by one and behind shared pictures, and whether the answers are the same."""
-    asked = [Sample(f"{i}/{k}", media, (Turn(f"<image>\n{question}"),)) for i, media in enumerate(pictures(count)) for k, question in enumerate(QUESTIONS)]
+    asked = [Sample(f"{i}/{question}", media, (Turn(f"<image>\n{question}"),)) for i, media in enumerate(pictures(count)) for question in QUESTIONS]
 
     def alone() -> list[list[int]]:
         return [ids for sample in asked for ids in Plain().decode(VLMPrompt(vlm, [sample]), limit)]
@@ -79,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{len(QUESTIONS)} questions about each of {given.pictures} pictures of {vlm.processor.geometry.tokens} tokens")
     for limit in (1, 8, 32):
         slow, fast, same = shared_picture(vlm, given.pictures, limit, given.repeats)
-        print(f"  {limit:2d} new tokens: one by one {slow:6.2f} s, behind one copy {fast:6.2f} s, ×{slow / fast:.1f}, answers {'identical' if same else 'DIFFER'}")
+        print(f"  {limit:2d} new tokens: one by one {slow:6.2f} s, behind one copy {fast:6.2f} s, ×{slow / fast:.1f}, "
+              f"answers {'identical' if same else 'DIFFER'}")
 
 
 if __name__ == "__main__":

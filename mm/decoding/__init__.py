@@ -1,7 +1,8 @@
 """Ways of decoding that need more than the next logits: a second branch, a second look, beams that look back."""
 from mm.decoding.base import Decoding, Plain, Stepwise
 from mm.decoding.contrast import Contrast, Contrasted, plausible
-from mm.decoding.search import Choice, Greedy, Sampled, decoded
+from mm.decoding.search import Choice, Greedy, Sampled, Spoken, decoded, spoken
 from mm.decoding.vcd import VCD
 
-__all__ = ["Decoding", "Stepwise", "Plain", "Contrast", "Contrasted", "plausible", "Choice", "Greedy", "Sampled", "decoded", "VCD"]
+__all__ = ["Decoding", "Stepwise", "Plain", "Choice", "Greedy", "Sampled", "Spoken", "decoded", "spoken",
+           "Contrast", "Contrasted", "plausible", "VCD"]

@@ -1,7 +1,7 @@
 """Decoding token by token: rows that have ended leave the batch."""
 import zlib
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch import Tensor
 from mm.models.continuation import Continuation
 
 LEAVE = 0.25  # share of ended rows from which on the others go on without them: to move a cache costs about as much as to read it once
+
+LEAST = -100.0  # log-probability of a token that is as good as impossible, finite so that it can be written down
 
 
 class Choice(Protocol):
@@ -42,25 +44,52 @@ class Sampled:
         return torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {row} {step}".encode()))
 
 
-def decoded(continuation: Continuation, stop_ids: Collection[int], max_new_tokens: int, choice: Choice | None = None) -> list[list[int]]:
-    """Up to `max_new_tokens` tokens of each row, its end left out."""
+class Spoken(NamedTuple):
+    """ids: tokens of the answer, its end left out. logp: of a row's whole given answer, its end included; of a row that chose by itself 0."""
+
+    ids: list[int]
+    logp: float
+
+
+def spoken(continuation: Continuation, stop_ids: Collection[int], max_new_tokens: int, given: Sequence[Sequence[int] | None] | None = None,
+           choice: Choice | None = None) -> list[Spoken]:
+    """What each row says: its given answer, whole and whatever its length, or where there is none what is chosen, up to `max_new_tokens` tokens.
+
+    A given answer's tokens that a method cuts count as `LEAST`.
+    """
     choose, stops = choice or Greedy(), frozenset(stop_ids)
     logits = continuation.begin()
+    given = [None] * len(logits) if given is None else given
+    if len(given) != len(logits):
+        raise ValueError(f"there are {len(logits)} prompts and {len(given)} given answers; give one, or None, for each")
     rows = list(range(len(logits)))  # which row of the batch each row that goes on is
     said: list[list[int]] = [[] for _ in rows]
+    logp = [0.0] * len(rows)
     ended = [False] * len(rows)
-    for step in range(max_new_tokens):
-        ids = choose(logits, rows, step)
-        for row, token in zip(rows, ids.tolist(), strict=True):
-            ended[row] = ended[row] or token in stops
+    for step in range(max([max_new_tokens, *(len(answer) for answer in given if answer is not None)])):
+        ids = choose(logits, rows, step).tolist()
+        shares = logits.log_softmax(-1) if any(given[row] is not None for row in rows) else logits
+        for place, row in enumerate(rows):
+            answer = given[row]
+            if ended[row]:
+                continue
+            if answer is not None:
+                ids[place] = answer[step]
+                logp[row] += max(float(shares[place, answer[step]]), LEAST)
+            ended[row] = ids[place] in stops
             if not ended[row]:
-                said[row].append(token)
+                said[row].append(ids[place])
+            ended[row] = ended[row] or step + 1 >= (max_new_tokens if answer is None else len(answer))
         going = [place for place, row in enumerate(rows) if not ended[row]]
-        if not going or step == max_new_tokens - 1:
+        if not going:
             break
         if len(rows) - len(going) >= LEAVE * len(rows) and continuation.selects:
-            keep = torch.tensor(going, device=ids.device)
-            continuation.select(keep)
-            rows, ids = [rows[place] for place in going], ids[keep]
-        logits = continuation.step(ids)
-    return said
+            continuation.select(torch.tensor(going, device=logits.device))
+            rows, ids = [rows[place] for place in going], [ids[place] for place in going]
+        logits = continuation.step(torch.tensor(ids, device=logits.device))
+    return [Spoken(*each) for each in zip(said, logp, strict=True)]
+
+
+def decoded(continuation: Continuation, stop_ids: Collection[int], max_new_tokens: int, choice: Choice | None = None) -> list[list[int]]:
+    """Up to `max_new_tokens` tokens of each row, its end left out."""
+    return [each.ids for each in spoken(continuation, stop_ids, max_new_tokens, None, choice)]

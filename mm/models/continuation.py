@@ -84,9 +84,10 @@ class ModelContinuation(Continuation):
         """Reads several tokens a row, long [B, n], padded on the left where `real`, [B, n], is 0. Logits behind the last of them."""
         real = torch.ones_like(ids) if real is None else real.to(ids)
         inputs, count = self.inputs, ids.shape[1]
+        if count > 1 and "token_type_ids" in inputs:  # by which such models tell tokens that see each other, so these are read one by one
+            return [self.extend(ids[:, place:place + 1], real[:, place:place + 1]) for place in range(count)][-1]
         inputs["attention_mask"] = torch.cat([inputs["attention_mask"], real.to(inputs["attention_mask"])], 1)
-        place = inputs["position_ids"]
-        inputs["position_ids"] = torch.cat([place, place[..., -1:] + real.cumsum(1)], -1)
+        inputs["position_ids"] = torch.cat([inputs["position_ids"], behind_all(inputs["position_ids"]) + real.cumsum(1)], -1)
         if "token_type_ids" in inputs:
             inputs["token_type_ids"] = torch.cat([inputs["token_type_ids"], inputs["token_type_ids"][:, -1:].expand(-1, count)], 1)
         for name in OF_TOKENS[2:]:
@@ -123,6 +124,15 @@ class ModelContinuation(Continuation):
             if name in self.inputs:
                 self.inputs[name] = self.inputs[name][rows]
         self.inputs["position_ids"] = self.inputs["position_ids"].index_select(-2, rows)
+
+
+def behind_all(position_ids: Tensor) -> Tensor:
+    """Where text goes on, [B, 1] from [B, N]; [4, B, 1] from [4, B, N], of text and in time, row and column, where it goes on behind all three."""
+    last = position_ids[..., -1:]
+    if position_ids.dim() == 2:
+        return last
+    furthest = position_ids[-3:].amax((0, 2))[None, :, None].expand(3, -1, -1)
+    return torch.cat([last[:-3], furthest])
 
 
 class Trunks(ModelContinuation):

@@ -2,7 +2,7 @@
 from typing import Any
 
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 
@@ -27,6 +27,11 @@ class BehindTrunk(DynamicLayer):  # type: ignore[misc]
 def is_shareable(cache: DynamicCache) -> bool:
     """Whether all of its layers keep every key."""
     return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def keeps_all(model: PreTrainedModel) -> bool:
+    """Whether its layers keep every key. Those that slide count padding, so rows cannot go on at different lengths behind a shared trunk."""
+    return not any(getattr(layer, "is_sliding", False) for layer in DynamicCache(config=model.config.get_text_config()).layers)
 
 
 def behind(cache: Any) -> DynamicCache:

@@ -16,6 +16,7 @@ from mm.models.layout import LEAD, PLACEHOLDER
 from mm.models.modes import evaluating
 from mm.models.processor import PADDING, Row
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
+from mm.models.trunk_cache import keeps_all
 from mm.models.vlm import VLM
 from mm.reweight import Rule
 from mm.sample import Media, Sample
@@ -96,7 +97,7 @@ class VLMPrompt(Prompt):
         """The rows behind shared trunks; None where no two share one, or the levers let a picture know what is asked about it."""
         owners = _owners(rows)
         firsts = list(dict.fromkeys(owners))
-        if len(firsts) == len(rows) or self.vlm.streams is not None:
+        if len(firsts) == len(rows) or self.vlm.streams is not None or not keeps_all(self.vlm.language.model):
             return None
         lengths = {first: _common([rows[i] for i, owner in enumerate(owners) if owner == first]) for first in firsts}
         if not all(lengths.values()) or not self._parts(rows, owners, lengths):
