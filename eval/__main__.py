@@ -95,6 +95,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     started = time.monotonic()
     if options.parser not in benchmark.parsers:
         raise ValueError(f"{name} has the parsers {', '.join(benchmark.parsers)}; got --parser {options.parser}")
+    benchmark.check(options.parser)
     folder = Path(options.out) if options.out else _beside(options.model)
     stem = stem_of(name, options)
     answers = folder / f"{stem}.items.jsonl"
@@ -108,11 +109,12 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
         "decoding": {"greedy": True, "num_beams": 1, "max_new_tokens": benchmark.max_new_tokens}}
     asked = {**settings, "model": model.identity, "lever": model.lever}
     rows = run(items, model, answers, asked, benchmark.max_new_tokens, options.batch_size, _progress(name))
-    rows = [{**row, **benchmark.judge(row, options.parser)} for row in benchmark.consult(rows, folder)]
+    rows = [{**row, **benchmark.judge(row, options.parser)} for row in benchmark.consult(rows, folder, options.parser)]
     read = stem if options.parser == "official" else f"{stem}-{options.parser}"
     write_files(folder, stem, benchmark.export(rows))
     write_files(folder, read, {"rows": rows})
     config = {"model": model.identity, **model.config}
+    settings = {**settings, **benchmark.reading(options.parser)}
     result = Result.of(name, benchmark.aggregate(rows), options.parser, settings, model.lever, config, time.monotonic() - started)
     result.save(folder / f"{read}.json")
     return result

@@ -53,9 +53,12 @@ class Benchmark(ABC):
     def items(self) -> Sequence[Item]:
         """All items in the official order."""
 
-    def consult(self, rows: Sequence[Row], folder: Path) -> Sequence[Row]:
+    def check(self, parser: str) -> None:  # noqa: B027
+        """Raises ValueError for what would keep answers from being read by this parser, before any is given."""
+
+    def consult(self, rows: Sequence[Row], folder: Path, parser: str) -> Sequence[Row]:
         """All answered rows, joined by what another model has to say about them before they are judged; as they are unless a benchmark asks one.
-        folder: of the results, where replies are kept, so that nobody is asked twice."""
+        folder: of the results, where replies are kept, so that nobody is asked twice. parser: one may read without a judge."""
         return rows
 
     @abstractmethod
@@ -73,6 +76,10 @@ class Benchmark(ABC):
         """Files in the benchmark's official format, on which the official scorer runs: name -> records, written as JSON-lines, as one array where the
         name ends in "official.json", or as values between tabs where it ends in ".txt"."""
 
+    def reading(self, parser: str) -> Row:
+        """What besides the answers and the parser's name decides the verdicts: a judge, and what it is asked. Answers stay when it changes."""
+        return {}
+
     def settings(self) -> Row:
-        """What besides the model decides the numbers: prompt, protocol, data."""
+        """What besides the model decides the answers: prompt, protocol, data."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items() if not name.startswith("_")}

@@ -38,6 +38,12 @@ class Chat:
         return str(self.tokenizer.apply_chat_template(
             messages[:-1] if reply else messages, chat_template=self.template, tokenize=False, add_generation_prompt=reply))
 
+    @property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's end token, and the one that the template ends a turn with."""
+        tokens = self.tokenise("", (("a", "a"),))
+        return sorted({int(self.tokenizer.eos_token_id), int(tokens.ids[tokens.answer >= 0][-1])})
+
     def tokenise(self, system: str, turns: tuple[tuple[str, str], ...], reply: bool = False) -> Tokens:
         """The dialogue tokenised in one piece. UnstableTemplateError where answers cannot be found in it.
 

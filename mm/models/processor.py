@@ -82,9 +82,8 @@ class Processor:
 
     @property
     def stop_ids(self) -> list[int]:
-        """Tokens that end an answer: the tokenizer's end token, and the one that the chat template ends a turn with."""
-        tokens = self.chat.tokenise("", (("a", "a"),))
-        return sorted({int(self.tokenizer.eos_token_id), int(tokens.ids[tokens.answer >= 0][-1])})
+        """Tokens that end an answer."""
+        return self.chat.stop_ids
 
     def first_id(self, answer: str) -> int:
         """The token that an answer begins with, as the chat template writes it."""
