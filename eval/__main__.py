@@ -96,6 +96,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     if options.parser not in benchmark.parsers:
         raise ValueError(f"{name} has the parsers {', '.join(benchmark.parsers)}; got --parser {options.parser}")
     benchmark.check(options.parser)
+    reading = benchmark.reading(options.parser)
     folder = Path(options.out) if options.out else _beside(options.model)
     stem = stem_of(name, options)
     answers = folder / f"{stem}.items.jsonl"
@@ -114,8 +115,7 @@ def evaluate(name: str, benchmark: Benchmark, model: Answerer, options: Options)
     write_files(folder, stem, benchmark.export(rows))
     write_files(folder, read, {"rows": rows})
     config = {"model": model.identity, **model.config}
-    settings = {**settings, **benchmark.reading(options.parser)}
-    result = Result.of(name, benchmark.aggregate(rows), options.parser, settings, model.lever, config, time.monotonic() - started)
+    result = Result.of(name, benchmark.aggregate(rows), options.parser, {**settings, **reading}, model.lever, config, time.monotonic() - started)
     result.save(folder / f"{read}.json")
     return result
 

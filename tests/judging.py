@@ -63,6 +63,7 @@ class Told(Judge):
 
     def __init__(self, rule: Callable[[str], str], replies: int = 10**9, killed: bool = False) -> None:
         self.rule = rule
+        self.rule_part = "a rule"  # what a result says of it
         self.replies = replies
         self.killed = killed
         self.system, self.max_tokens = "", 8

@@ -80,3 +80,25 @@ def _places(letter: str, bare: str, text: str) -> Iterator[tuple[int, int, str]]
     for rank, form in FORMS:
         if (place := text.rfind(form.format(letter))) >= 0:
             yield rank, place, letter
+
+
+def yes_anywhere(text: str) -> str:
+    """Its HallusionBench rule without a judge: yes wherever these letters occur ("eyes" too), else no."""
+    return "yes" if "yes" in text.lower() else "no"
+
+
+PAIRED = (
+    r"^\s*\(?([ab])\)?\.?\s*$",  # the letter alone
+    r"^\s*\(?([ab])\)?[.\s]",  # in front
+    r"answer\s+is\s+\(?([ab])",  # or a word that begins with it: "the answer is absent" is an A
+    r"option\s+\(?([ab])",
+    r"([ab])\)?(?:\s|$)",  # the first word that ends with it
+    r"^([ab])")
+
+
+def choice_of_two(text: str) -> str:
+    """Its MMVP rule, A, B or "": the first of six forms that occurs, in either case. "Before" is a B; "Answer: B." an A, because only its first
+    letter is left once no other form fits."""
+    text = text.strip()
+    found = next((match for form in PAIRED if (match := re.search(form, text, re.IGNORECASE))), None)
+    return found.group(1).upper() if found else ""

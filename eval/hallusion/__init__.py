@@ -1,0 +1,1 @@
+"""What HallusionBench makes of marked answers: its file, its groups, its causes and its figures."""
