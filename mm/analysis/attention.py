@@ -1,13 +1,15 @@
 """Where the tokens of an answer looked in the pictures, from one forward pass that keeps the attention weights of a few rows."""
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mm.analysis.answer import last_answer
+from mm.analysis.head_mean import HeadMean
 from mm.analysis.reading import Reading, Rollout
-from mm.attention import Plan, Recorder, Visibility, activated
+from mm.attention import Plan, activated
 from mm.models import VLM, Batch
 from mm.models.modes import evaluating
 from mm.sample import Sample
@@ -33,7 +35,8 @@ def looks(vlm: VLM, samples: Sequence[Sample], reading: Reading | None = None) -
     """For each sample, one look per token of its last answer, the end token included.
 
     The first look is that of the last prompt row, whatever the answer: a sample without an answer has this one alone. The answer is read, not
-    decoded, which gives the same rows as decoding it. reading: how heads and layers are combined, `Rollout()` by default.
+    decoded, which gives the same rows as decoding it. Under rules that move attention, the weights are those after the rules.
+    reading: how heads and layers are combined, `Rollout()` by default.
     Raises ValueError where the model's visual tokens have no place in the picture, or its attention is not mm's.
     """
     if vlm.geometry.grid is None:
@@ -49,14 +52,6 @@ def looks(vlm: VLM, samples: Sequence[Sample], reading: Reading | None = None) -
         [Look(str(vlm.language.tokenizer.decode([int(batch.input_ids[b, row + 1])])).strip(), placed(batch, b, read, vlm.geometry.grid))
          for row, read in zip(asked[b].tolist(), reading.read(weights[:, b, :len(rows[b])], rows[b], asked[b]), strict=True)]
         for b in range(len(samples))]
-
-
-def last_answer(batch: Batch, b: int) -> Tensor:
-    """Rows of sample `b` that predict its last turn's answer, [A]."""
-    width = batch.input_ids.shape[1]
-    own = batch.predict_at[batch.predict_at // width == b] % width
-    turn = batch.tokens.turn[b, own + 1]
-    return own[turn == turn.max()]
 
 
 @torch.no_grad()
@@ -84,16 +79,3 @@ def placed(batch: Batch, b: int, weights: Tensor, grid: tuple[int, int]) -> tupl
         np.add.at(place, (tokens.frame[here].numpy(), tokens.row[here].numpy(), tokens.col[here].numpy()), weights[here].numpy())
         maps.append(place)
     return tuple(maps)
-
-
-@dataclass(eq=False)
-class HeadMean(Recorder):
-    """A recorder that keeps the mean over heads, [B, R, N] a layer: H times less to hold while the model runs."""
-
-    steps: list[dict[int, Tensor]] = field(default_factory=list)
-
-    def record(self, layer: int, q: Tensor, k: Tensor, mask: Tensor | Visibility | None, causal: bool, scale: float | None) -> None:
-        super().record(layer, q, k, mask, causal, scale)
-        kept = self.steps[-1]
-        if layer in kept:
-            kept[layer] = kept[layer].mean(1)

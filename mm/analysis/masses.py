@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mm.analysis.attention import last_answer
+from mm.analysis.answer import last_answer
 from mm.attention import Active, Call, Plan, Recorder, activated, repeat_heads
 from mm.attention.active import bends_rows, moves_mass, union_rows
 from mm.attention.cells import Cells

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mm.analysis.attention import last_answer
+from mm.analysis.answer import last_answer
 from mm.models import VLM, Batch
 from mm.models.modes import evaluating
 from mm.sample import Sample

@@ -186,6 +186,18 @@ def test_a_sample_s_masses_are_the_same_beside_others_under_the_model_s_own_rule
     assert not torch.equal(together[1][0], together[1][1])
 
 
+@pytest.mark.parametrize("rule", [VAR((0, 1, 2), max_sink_share=0.95, min_image_mass=0.02, threshold=1.4, first_layer=1), ZeroTuning(gamma=3.0),
+                                  PAI(alpha=0.9, first_layer=0)], ids=repr)
+def test_under_a_rule_an_answer_looks_where_the_rule_lets_it(rule: Rule) -> None:
+    vlm, sample = toy(), about(2, ("is there a star ?", "yes there is a red star ."))
+    plain = looks(vlm, [sample], Direct())[0]
+    with mm.steer(vlm, reweight=[rule]):
+        found, (masses_of,) = looks(vlm, [sample], Direct())[0], masses(vlm, [sample], WATCH)
+    after = masses_of[1, ..., 2:].sum(-1).mean((0, 1))
+    assert [look.mass for look in found] == pytest.approx(after.tolist(), abs=1e-5)
+    assert max(abs(one.mass - other.mass) for one, other in zip(plain, found, strict=True)) > 1e-3
+
+
 def test_nothing_recorded_is_said() -> None:
     with pytest.raises(ValueError, match="nothing was recorded"):
         Masses(WATCH).table()
