@@ -67,6 +67,11 @@ class Benchmark(ABC):
         each candidate's log-probability and length (else None). Returns the verdict, which joins the row: plain JSON values, with `correct` (bool)
         where an answer is right or wrong as a whole."""
 
+    def cluster(self, row: Row) -> str:
+        """What stays together when a comparison draws answers: those about one picture. A benchmark that scores several pictures as one, such as
+        pairs, names what they are of."""
+        return str(row["picture"])
+
     @abstractmethod
     def aggregate(self, rows: Sequence[Row]) -> Scored:
         """Metrics of judged rows."""

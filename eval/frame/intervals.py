@@ -3,12 +3,15 @@
 Questions about the same image are not independent, so the bootstrap draws images, not questions.
 """
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
 
 Z95 = 1.959963984540054  # two-sided 95 %
+_draws: ContextVar[bool] = ContextVar("draws", default=True)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ def proportion(hits: int, total: int) -> Score:
     return Score(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)), total)
 
 
+@contextmanager
+def values_only() -> Iterator[None]:
+    """`clustered` draws nothing inside the block, and its intervals are NaN: for metrics that are computed over and over, as by a bootstrap."""
+    token = _draws.set(False)
+    try:
+        yield
+    finally:
+        _draws.reset(token)
+
+
 def clustered(
     clusters: Sequence[Hashable], counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n: int, draws: int = 1000, seed: int = 0,
 ) -> Score:
@@ -51,6 +64,8 @@ def clustered(
         value = float(statistic(counts.sum(0)))
         if math.isnan(value):
             return Score(math.nan, math.nan, math.nan, n)
+        if not _draws.get():
+            return Score(value, math.nan, math.nan, n)
         number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
         summed = np.zeros((len(number), counts.shape[1]))
         np.add.at(summed, [number[name] for name in clusters], counts)
