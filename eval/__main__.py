@@ -1,4 +1,5 @@
 """python -m eval pope chair pope:blind --model runs/demo [--lever configs/lever/x.yaml] [--limit N] [--pope.k 3 ...]
+python -m eval compare A B ...: see eval/compare.
 
 Names come first; each is a module of this package, whose options are `--<name>.<option>`, perhaps with a view behind a colon. Results go to
 <model>/eval/<name>[-lever][-view].json. Beside it: `.rows.jsonl` every item with answer, truth and verdict; files in the benchmark's official format;
@@ -56,6 +57,10 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks named. Returns the exit status; errors of the user's making are one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["compare"]:
+        from eval.compare.__main__ import main as compare
+
+        return compare(given[1:])
     try:
         names = _names(given)
         options, benchmarks = parse([name for name, _ in names], given[len(names):])

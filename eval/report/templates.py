@@ -1,4 +1,5 @@
-"""Templates and style of all pages: those of a run's report and of a laboratory, which show each other's parts."""
+"""Templates and style of all pages: those of a run's report and of a laboratory, which show each other's parts, and of a comparison."""
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -6,7 +7,8 @@ from markupsafe import Markup
 
 from eval.report import numbers
 
-HOMES = tuple(Path(__file__).parents[1] / name for name in ("report", "laboratory"))
+EVAL = Path(__file__).parents[1]
+HOMES = tuple(EVAL / name for name in ("report", "laboratory", "compare"))
 
 
 def template(name: str) -> Template:
@@ -16,6 +18,6 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def style() -> Markup:
-    """The style sheet, for a page that needs nothing else."""
-    return Markup("\n".join((home / "style.css").read_text(encoding="utf-8") for home in HOMES))
+def style(homes: Sequence[str] = ("report", "laboratory")) -> Markup:
+    """The style sheets of these packages as one, for a page that needs nothing else."""
+    return Markup("\n".join((EVAL / home / "style.css").read_text(encoding="utf-8") for home in homes))
