@@ -90,7 +90,7 @@ def against(name: str, first: Answered, second: Answered, run: str, draws: int =
     own = [values(benchmark, each) for each in (rows, others)]
     remarks = [f"{name}: {answered.path.name} says otherwise than its answers scored again here ({', '.join(wrong[:3])}); these are compared"
                for answered, found in zip((first, second), own, strict=True) if (wrong := _unlike(answered, found))]
-    table = counted(rows)
+    table = counted([*rows, *others])
     sums = Sums(clusters, table.counts(rows), table.counts(others), draws, seed)
     found = _counted(name, run, table, rows, others, sums)
     found += _ranked(name, run, rows, others, clusters, draws, seed)
@@ -170,7 +170,7 @@ def _at_the_same_length(
         cut = matched(benchmark, parser, first, second)
     except (ValueError, OSError, ImportError) as error:
         return [], [], [f"{name}: no comparison at the same length, for captions cannot be judged again here: {error}"]
-    table = counted(cut.first)
+    table = counted([*cut.first, *cut.second])
     sums = Sums(clusters, table.counts(cut.first), table.counts(cut.second), draws, seed)
     found = [replace(each, metric=f"{SAME_LENGTH}/{each.metric}", how="cut")
              for each in _counted(name, run, table, cut.first, cut.second, sums) if each.is_primary]
@@ -209,5 +209,13 @@ def _unit(found: Difference) -> Unit:
 def compared(runs: Sequence[Run], draws: int = DRAWS, seed: int = 0) -> Against:
     """Every other run against the first on everything that they share, with Holm's correction over all primary tests."""
     parts = [against(name, baseline, run.results[name], run.name, draws, seed) for name, baseline in runs[0].results.items() for run in runs[1:]]
-    return Against(judged([each for part in parts for each in part.comparisons]), [each for part in parts for each in part.flips],
-                   [each for part in parts for each in part.same_length], [remark for part in parts for remark in part.remarks])
+    family = judged([each for part in parts for each in part.comparisons])
+    return Against(family, [each for part in parts for each in part.flips], [each for part in parts for each in part.same_length],
+                   [*(remark for part in parts for remark in part.remarks), *_too_few(family, draws)])
+
+
+def _too_few(family: Sequence[Comparison], draws: int) -> list[str]:
+    """Says where the smallest p that so few draws can give is not small enough for so many tests."""
+    primary = [each for each in family if each.is_primary]
+    coarse = [each for each in primary if each.difference.swaps == each.difference.draws and len(primary) >= ALPHA * (each.difference.swaps + 1)]
+    return [f"{len(coarse)} of {len(primary)} tests rest on too few draws to be certain among so many; give more than --draws {draws}"] * bool(coarse)

@@ -68,7 +68,7 @@ class Counted:
 
 
 def counted(rows: Sequence[Row]) -> Counted:
-    """What can be counted of a benchmark's rows, a split at a time, and the means of accuracy and F1 over the splits; nothing for rows of another
+    """What can be counted of rows of all runs, a split at a time, and the means of accuracy and F1 over the splits; nothing for rows of another
     kind."""
     kind, splits = kind_of(rows), tuple(dict.fromkeys(map(split_of, rows)))
     blocks = _blocks(kind, all(p_yes(row) is not None for row in rows))

@@ -14,13 +14,13 @@ from eval.compare.draws import Difference, Level, exchanges, interval, p_value
 from eval.frame.benchmark import Benchmark, Row
 from eval.frame.intervals import values_only
 
-DRAWS, FEWEST = 1000, 100
-ROWS = 2_000_000  # that are aggregated for one comparison, so that a large benchmark gets fewer draws
+FEWEST = 100
+SMALL = 2000  # rows
 
 
 def affordable(rows: int, draws: int) -> int:
-    """How many draws a benchmark of so many rows gets, of those asked for."""
-    return min(draws, DRAWS, max(FEWEST, ROWS // max(rows, 1)))
+    """How many draws a benchmark of so many rows gets, of those asked for: a tenth, and less where it is large."""
+    return min(draws, max(FEWEST, draws // 10 * SMALL // max(rows, SMALL)))
 
 
 def values(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, float]:

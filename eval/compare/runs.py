@@ -33,7 +33,7 @@ class Run:
 
 
 def read_runs(given: Sequence[str], names: Sequence[str] = ()) -> tuple[list[Run], list[str]]:
-    """The runs with what all of them share, and a remark on results that are left out because another run lacks them.
+    """The runs with what all of them share, and remarks on results that are left out: damaged ones, and those that another run lacks.
 
     given: result files, or folders of results (run directories as well), "folder:lever" for those under a lever. names: of the runs, in order.
     ValueError where fewer than two are given, nothing is shared, or readings differ.
@@ -42,7 +42,8 @@ def read_runs(given: Sequence[str], names: Sequence[str] = ()) -> tuple[list[Run
         raise ValueError("name two runs or more, the first being the baseline: python -m eval compare runs/demo runs/demo:var")
     if names and len(names) != len(given):
         raise ValueError(f"{len(names)} names are given for {len(given)} runs")
-    found = [_results(each) for each in given]
+    odd: list[str] = []
+    found = [_results(each, odd) for each in given]
     is_file = all(Path(each).is_file() for each in given)
     shared: list[dict[str, tuple[Path, Result]]] = [{} for _ in given]
     left_out = []
@@ -62,12 +63,12 @@ def read_runs(given: Sequence[str], names: Sequence[str] = ()) -> tuple[list[Run
         raise ValueError(f"the runs share no benchmark: {has}")
     runs = [{key: _answered(*match) for key, match in results.items()} for results in shared]
     called = list(names) or _names(runs, given)
-    remarks = [f"left out, as not every run has it: {', '.join(left_out)}"] if left_out else []
+    remarks = [*odd, *([f"left out, as not every run has it: {', '.join(left_out)}"] if left_out else [])]
     return [Run(name, each, results) for name, each, results in zip(called, given, runs, strict=True)], remarks
 
 
-def _results(given: str) -> dict[Path, Result]:
-    """Results of a file, or of a folder, there under one lever. ValueError."""
+def _results(given: str, odd: list[str]) -> dict[Path, Result]:
+    """Results of a file, or of a folder, there under one lever. odd: gets a sentence on each file of a folder that is no result. ValueError."""
     path = Path(given)
     if path.is_file():
         return {path: Result.load(path)}
@@ -77,15 +78,20 @@ def _results(given: str) -> dict[Path, Result]:
         raise ValueError(f"there is no result file and no folder {given}; python -m eval pope --model RUN writes RUN/eval/pope.json")
     by_selector: dict[str, dict[Path, Result]] = {}
     for file in sorted(home.glob("*.json")):
-        if not file.name.endswith(ARRAY):
+        if file.name.endswith(ARRAY):
+            continue
+        try:
             result = Result.load(file)
-            by_selector.setdefault(selector_of(file, result), {})[file] = result
+        except ValueError as error:
+            odd.append(f"left out: {error}")
+            continue
+        by_selector.setdefault(selector_of(file, result), {})[file] = result
     if not by_selector:
         raise ValueError(f"{home} holds no result file; python -m eval pope --model RUN writes RUN/eval/pope.json")
     if wanted is None:
         wanted = "" if "" in by_selector else next(iter(by_selector)) if len(by_selector) == 1 else None
     if wanted not in by_selector:
-        there = ", ".join(name or "without a lever" for name in by_selector)
+        there = ", ".join(name or "without a lever" for name in sorted(by_selector))
         raise ValueError(f"{home} holds results {there}; choose some as {folder or given}:{max(by_selector)}")
     return by_selector[wanted]
 

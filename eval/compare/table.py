@@ -52,8 +52,8 @@ def _block(found: Row, comparisons: Sequence[Row]) -> str:
     name, run = comparisons[0]["benchmark"], comparisons[0]["run"]
     results = [next(each for each in found["runs"] if each["name"] == which)["results"][name] for which in (found["baseline"], run)]
     width = max(len(each["metric"]) for each in comparisons)
-    lines = [f"{name}, {run} against {found['baseline']}: n {results[1]['n']} and {results[0]['n']}, unparsed {results[1]['unparsed']} and "
-             f"{results[0]['unparsed']}, parser {results[0]['parser']}",
+    lines = [f"{name}, {run} against {found['baseline']}: n {results[1]['n']} against {results[0]['n']}, "
+             f"unparsed {results[1]['unparsed']} against {results[0]['unparsed']}, parser {results[0]['parser']}",
              f"  {'':<{width}}  baseline       run  difference  95 % interval       McNemar   Holm"]
     lines += [_line(each, width) for each in comparisons]
     lines += [f"  note: at the same length, {each['cut_first']} captions of the baseline and {each['cut_second']} of the run are cut; "
