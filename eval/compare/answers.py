@@ -1,13 +1,14 @@
 """What a judged row says, whatever its benchmark: which kind of answer it is, which part it belongs to, and whether it is right."""
-import math
 from collections.abc import Sequence
 from typing import Literal
+
+import numpy as np
 
 from eval.frame.benchmark import Row
 
 Kind = Literal["yes_no", "correct", "captions", "other"]
 CAPTION_FIELDS = ("hallucinated", "generated", "recalled", "gt", "words", "chair_s")
-SPLITS = ("split", "kind", "task", "category", "type")  # fields that name the part of a benchmark; the first that a row has counts
+SPLITS = ("split", "kind", "task", "dimension", "category", "type")  # fields that name the part of a benchmark; the first that a row has counts
 
 
 def kind_of(rows: Sequence[Row]) -> Kind:
@@ -26,15 +27,18 @@ def split_of(row: Row) -> str:
 
 def yes_no(row: Row) -> tuple[str | None, str | None]:
     """Prediction and label in small letters."""
-    return _small(row.get("prediction")), _small(row.get("label"))
+    return _small(row.get("prediction")), _small(row.get("label", row.get("truth")))
 
 
 def p_yes(row: Row) -> float | None:
-    """Probability of yes against no, from recorded log-probabilities; None without them."""
-    logp = {str(text).strip().lower(): value for text, value in (row.get("logp") or {}).items()}
-    if not {"yes", "no"} <= set(logp):
+    """Probability of yes against no, from recorded log-probabilities; None without them. Spellings of a word count together, whatever their case."""
+    words: dict[str, list[float]] = {"yes": [], "no": []}
+    for text, value in (row.get("logp") or {}).items():
+        words.get(text.strip().lower(), []).append(value)
+    if not words["yes"] or not words["no"]:
         return None
-    return 1 / (1 + math.exp(min(700.0, logp["no"] - logp["yes"])))
+    yes, no = (np.logaddexp.reduce(values) for values in words.values())
+    return float(np.exp(-np.logaddexp(0.0, no - yes)))
 
 
 def is_right(row: Row) -> bool | None:
@@ -55,7 +59,7 @@ def is_parsed(row: Row) -> bool:
 
 def truth_of(row: Row) -> str:
     """The truth in words, "" where no field that is known holds one."""
-    for name in ("label", "truth", "gt", "answer_text", "objects"):
+    for name in ("label", "truth", "gt", "gt_answer", "objects"):
         value = row.get(name)
         if isinstance(value, str | int | float):
             return str(value)

@@ -1,4 +1,4 @@
-"""Which answers the page shows: all that changed up to a limit, those with another verdict first, and a sample of the rest."""
+"""Which answers the page shows: all that changed up to a limit, those with another verdict first, and samples of unparsed ones and of the rest."""
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from eval.compare.answers import is_parsed, is_right, split_of
 from eval.compare.runs import Run
 from eval.frame.benchmark import Row
 
-REST = 0.25  # of the limit, kept for answers that did not change
+REST = 0.25  # of the limit, kept for answers that did not change ...
+ODD = 0.125  # ... and for those that no rule could read
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class Shown:
         return ["changed"] * (one["answer"] != other["answer"]) + found + ["unparsed"] * (not (is_parsed(one) and is_parsed(other)))
 
     @property
+    def is_parsed(self) -> bool:
+        return all(map(is_parsed, self.rows))
+
+    @property
+    def is_changed(self) -> bool:
+        return self.rank < 2
+
+    @property
     def rank(self) -> int:
         """0: right in one run and wrong in another; 1: another answer; 2: the same."""
         found = [self.statuses(place) for place in range(1, len(self.rows))]
@@ -42,7 +51,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Chosen:
-    """items: to show, most telling first. changed, same: how many there are of each, and how many of these are shown."""
+    """items: to show, those with another verdict first. changed, same: how many answers changed and did not, and how many of these are shown."""
 
     benchmark: str
     items: tuple[Shown, ...]
@@ -59,14 +68,15 @@ def chosen(runs: Sequence[Run], limit: int, seed: int = 0) -> list[Chosen]:
 def _of_benchmark(name: str, runs: Sequence[Run], limit: int, rng: random.Random) -> Chosen:
     rows = [{row["id"]: row for row in run.results[name].rows} for run in runs]
     items = [Shown(name, tuple(of_run[id] for of_run in rows)) for id in rows[0]]
-    ranks = [item.rank for item in items]
-    flipped, changed, same = ([item for item, rank in zip(items, ranks, strict=True) if rank == wanted] for wanted in range(3))
-    kept = min(len(same), round(limit * REST))
-    room = limit - kept
-    shown = _some(flipped, room, rng)
-    shown += _some(changed, room - len(shown), rng)
-    rest = _some(same, limit - len(shown), rng)
-    return Chosen(name, (*shown, *rest), (len(flipped) + len(changed), len(shown)), (len(same), len(rest)))
+    shown = _some([item for item in items if not item.is_parsed], round(limit * ODD), rng)
+    taken = {item.id for item in shown}
+    of_rank = [[item for item in items if item.rank == rank and item.id not in taken] for rank in range(3)]
+    room = limit - min(len(of_rank[2]), round(limit * REST))
+    for rank in range(2):
+        shown += _some(of_rank[rank], room - len(shown), rng)
+    shown += _some(of_rank[2], limit - len(shown), rng)
+    counts = [(sum(item.is_changed == changed for item in items), sum(item.is_changed == changed for item in shown)) for changed in (True, False)]
+    return Chosen(name, tuple(sorted(shown, key=lambda item: item.rank)), *counts)
 
 
 def _some(items: Sequence[Shown], count: int, rng: random.Random) -> list[Shown]:

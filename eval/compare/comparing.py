@@ -23,7 +23,8 @@ BINARY = ("accuracy", "chair_s")  # metrics that are shares of answers
 Verdict = Literal["better", "worse", "differs", "not certain", ""]
 How = Literal["counted", "ranked", "recomputed", "cut"]
 LESS = ("chair", "hal", "hallucination", "cog", "error", "ece", "brier")  # last parts of names of metrics of which less is better ...
-MORE = ("accuracy", "acc", "acc+", "precision", "recall", "f1", "score", "cover", "auc", "mean")  # ... and more; of others nothing is presumed
+MORE = ("accuracy", "acc", "acc+", "accuracy_plus", "acc_plus", "precision", "recall", "f1", "score", "total", "cover", "auc", "amber", "mean",
+        "logp_accuracy")  # ... and more; of others nothing is presumed
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,10 @@ def _at_the_same_length(
     name: str, run: str, benchmark: Benchmark, parser: str, first: Sequence[Row], second: Sequence[Row], clusters: Sequence[str], draws: int,
     seed: int,
 ) -> tuple[list[Comparison], list[SameLength], list[str]]:
-    if kind_of(first) != "captions":
+    if kind_of([*first, *second]) != "captions":
         return [], [], []
+    if type(benchmark).consult is not Benchmark.consult:
+        return [], [], [f"{name}: no comparison at the same length, for another model reads its captions"]
     try:
         if not is_judged_alike(benchmark, parser, first):
             return [], [], [f"{name}: captions judged again here get other verdicts than in the result, so there is no comparison at the same length"]

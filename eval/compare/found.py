@@ -39,7 +39,8 @@ def _run(run: Run) -> Row:
 
 def cost(result: object) -> dict[str, Any]:
     """What a result says of the cost of its answers; nothing in results of older versions."""
-    return dict(getattr(result, "cost", None) or {})
+    stated = getattr(result, "cost", None)
+    return dict(stated) if isinstance(stated, Mapping) else {}
 
 
 def plain(value: Any) -> Any:

@@ -11,11 +11,13 @@ from eval.compare.choosing import Shown
 from eval.compare.runs import Answered, Run
 from eval.compare.shots import SIZE, embedded
 from eval.frame.benchmark import Item, Row
-from eval.frame.model import LEVERS, fingerprint
+from eval.frame.model import fingerprint
 from mm.analysis import Look, looks, overlay, seen
 from mm.models import VLM
 from mm.parts import build
 from mm.sample import Sample, Turn
+
+LEVERS = ("mask", "positions", "reweight", "keep", "layout")  # what attention shows
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,12 @@ def parting(answers: Sequence[Sequence[str]]) -> int:
 
 def _home(answered: Answered, given: str | None) -> Path:
     """The directory of a run's model, with the weights that answered. ValueError."""
-    home = Path(given) if given else answered.path.parent.parent
-    weights = (answered.result.config.get("model") or {}).get("weights")
+    home, identity = Path(given) if given else answered.path.parent.parent, answered.result.config.get("model") or {}
+    weights = identity.get("weights")
+    if more := sorted(set(identity) - {"name", "weights", "dtype"}):
+        raise ValueError(f"the model of {answered.path.name} has {', '.join(more)}, and maps are drawn of models assembled here, as they are")
     if not home.is_dir() or fingerprint(home) != weights:
-        raise ValueError(f"{home} is not the directory of the model that gave {answered.path.name} (other weights, or none); name it with --models")
+        raise ValueError(f"{home} is not the directory of the model that gave {answered.path.name} (other weights or none); name it with --models")
     return home
 
 

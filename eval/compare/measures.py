@@ -1,7 +1,8 @@
 """Metrics that are ratios of sums over answers, so that a thousand draws of them cost one product of matrices.
 
 Which a benchmark has follows from its judged rows: `correct` gives accuracy; yes/no labels and predictions give precision, recall, F1 and yes-ratio;
-recorded log-probabilities of yes and no give Brier's score and the calibration error; the fields of CHAIR give its rates with recall, F1 and length.
+recorded log-probabilities of yes and no give Brier's score, the calibration error of P(yes) and the accuracy of the likelier word; the fields of
+CHAIR give its rates with recall, F1 and length.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,18 +139,17 @@ YES_NO = Block(_confusion, 6, (
 
 
 def _calibration(row: Row) -> list[float]:
-    """Squared error; 1; and of the answer's bin of confidence, the confidence in what is likelier less whether that is right."""
+    """Squared error; whether the likelier word is right; 1; and P(yes) less whether yes is right, in the answer's bin of P(yes)."""
     p, true = cast(float, p_yes(row)), yes_no(row)[1] == "yes"
-    found = [0.0] * (2 + BINS)
-    found[:2] = (p - true) ** 2, 1.0
-    confidence = max(p, 1 - p)
-    found[2 + min(int(confidence * BINS), BINS - 1)] = confidence - ((p >= 0.5) == true)
+    found = [0.0] * (3 + BINS)
+    found[:3] = (p - true) ** 2, float((p > 0.5) == true), 1.0
+    found[3 + min(int(p * BINS), BINS - 1)] = p - true
     return found
 
 
-CALIBRATED = Block(_calibration, 2 + BINS, (
-    Column("brier", _ratio(0, 1), "less"),
-    Column("ece", lambda sums: np.abs(sums[..., 2:]).sum(-1) / sums[..., 1], "less")))
+CALIBRATED = Block(_calibration, 3 + BINS, (
+    Column("brier", _ratio(0, 2), "less"), Column("logp_accuracy", _ratio(1, 2), "more"),
+    Column("ece", lambda sums: np.abs(sums[..., 3:]).sum(-1) / sums[..., 2], "less")))
 
 
 # --- captions

@@ -104,7 +104,8 @@ def page(found: Row, choice: Sequence[Chosen], items: dict[str, dict[str, Item]]
         style=style(("report", "laboratory", "compare")), script=Markup((Path(__file__).parent / "filter.js").read_text(encoding="utf-8")),
         found=found, letters=letters, places={run["name"]: place for place, run in enumerate(found["runs"])}, colours=COLOURS,
         headline=wording.headline(found), overview=overview(found), details=details(found),
-        panels=panels(found, letters), costs=costs(found), cards=cards, choice=choice, remarks=[*found["remarks"], *remarks],
+        flips=sorted(found["flips"], key=_place_of(found["flips"])), panels=panels(found, letters), costs=costs(found), cards=cards, choice=choice,
+        remarks=[*found["remarks"], *remarks],
         benchmarks=list(found["runs"][0]["results"]), splits=list(dict.fromkeys(each.split for each in cards if each.split)),
         written=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC")
 
@@ -119,12 +120,23 @@ def letter(place: int) -> str:
 
 def overview(found: Row) -> list[Table]:
     """The primary tests of each benchmark, and beside them what they must not be read without: length of captions, yes-ratio and F1."""
-    return _tables(found, lambda each: bool(each["is_primary"] or each["metric"].rpartition("/")[2] in BESIDE), _corrected)
+    return _tables(found, lambda each: bool(each["is_primary"]) or _stands_beside(each), _corrected)
 
 
 def details(found: Row) -> list[Table]:
     """All the others."""
-    return _tables(found, lambda each: not each["is_primary"] and each["metric"].rpartition("/")[2] not in BESIDE, _uncorrected)
+    return _tables(found, lambda each: not each["is_primary"] and not _stands_beside(each), _uncorrected)
+
+
+def _stands_beside(each: Row) -> bool:
+    part, _, metric = each["metric"].rpartition("/")
+    return metric in BESIDE and part != "mean"
+
+
+def _place_of(flips: Sequence[Row]) -> Callable[[Row], int]:
+    """The runs of a part beside each other."""
+    parts = list(dict.fromkeys((each["benchmark"], each["split"]) for each in flips))
+    return lambda each: parts.index((each["benchmark"], each["split"]))
 
 
 def _tables(found: Row, belongs: Callable[[Row], bool], tests: Tests) -> list[Table]:

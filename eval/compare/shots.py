@@ -15,8 +15,10 @@ FRAMES = 4
 
 
 def shot(media: Sequence[Media]) -> str:
-    """A data URI."""
+    """A data URI. ValueError where there is nothing to see."""
     frames = [frame for medium in media for frame in medium.frames]
+    if not frames:
+        raise ValueError("it was asked without one")
     if len(frames) == 1:
         return embedded(Image.fromarray(small(frames[0])))
     places = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).round().astype(int)

@@ -4,7 +4,8 @@ from eval.laboratory.reading import points
 from eval.report.numbers import NONE, percent, plain
 
 LABELS = {"chair_s": "CHAIR_s", "chair_i": "CHAIR_i", "f1": "F1", "auc": "AUC", "ece": "calibration error", "brier": "Brier score",
-          "yes_ratio": "yes-ratio", "false_yes": "yes to what is not there", "length": "length, words"}
+          "yes_ratio": "yes-ratio", "logp_accuracy": "accuracy of the likelier word",
+          "false_yes": "yes to what is not there", "length": "length, words"}
 KIND = {"better": "helps", "worse": "harms", "differs": "differs", "not certain": "open", "": "open"}  # classes of the style sheet
 SIGN = {"better": "✓", "worse": "✗", "differs": "≠", "not certain": "", "": ""}
 
@@ -37,6 +38,8 @@ def p(value: float | None) -> str:
 
 def headline(found: Row) -> str:
     """What is certain about each run, in one sentence."""
+    if len(found["runs"]) > 2 and all(each["verdict"] in ("", "not certain") for each in found["comparisons"]):
+        return f"{len(found['runs']) - 1} runs against {found['baseline']}: no certain difference in {found['family']['tests']} tests."
     said = []
     for run in found["runs"][1:]:
         verdicts = [each["verdict"] for each in found["comparisons"] if each["run"] == run["name"] and each["is_primary"]]

@@ -104,6 +104,15 @@ def test_all_that_changed_is_shown_up_to_the_limit_and_a_sample_of_the_rest(tmp_
     assert [item.rank for item in more.items] == sorted(item.rank for item in more.items)
 
 
+def test_unparsed_answers_are_among_those_shown(tmp_path: Path) -> None:
+    paths = [filed(tmp_path, f"pope{i}", "pope", pope(40), lambda item: "?" if item.id == "popular/99" else item.row["label"], "strict")
+             for i in range(2)]
+    runs, _ = read_runs(list(map(str, paths)))
+    (found,) = chosen(runs, 8)
+    assert [item.id for item in found.items if "unparsed" in item.statuses(1)] == ["popular/99"]
+    assert (len(found.items), found.changed, found.same) == (8, (0, 0), (240, 8))
+
+
 def test_maps_are_of_where_answers_part() -> None:
     assert parting([["a", "red", "star"], ["a", "red", "ring"]]) == 2
     assert parting([["yes", ""], ["no", ""], ["yes", ""]]) == 0

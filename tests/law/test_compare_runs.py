@@ -15,7 +15,7 @@ from eval.frame.benchmark import Benchmark, Row
 from eval.pope import POPE
 from tests.comparisons import chair, filed, named, pope, relabelled, right_but
 
-FEW = ["--draws", "5000", "--items", "12"]
+FEW = ["--draws", "1000", "--items", "12"]
 VAR = {"file": "var.yaml", "reweight": [{"class_path": "mm.reweight.VAR"}]}
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_compared_with_itself_under_a_lever(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluation(["compare", str(folder), f"{folder}:var", "--out", str(tmp_path), *FEW]) == 0
+    assert evaluation(["compare", str(folder), f"{folder}:var", "--out", str(tmp_path), "--draws", "5000", "--items", "12"]) == 0
     said, result = capsys.readouterr().out, found(tmp_path)
     assert list(result["runs"][1]["results"]) == ["chair", "pope"]
     assert result["runs"][1]["results"]["pope"]["lever"] == VAR

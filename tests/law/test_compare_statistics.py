@@ -120,7 +120,8 @@ def level(rows: list[Row], name: str) -> float:
 def test_metrics_of_yes_and_no_by_hand() -> None:
     rows = [yes_no(0, "yes", "yes", 0.9), yes_no(1, "no", "yes", 0.6), yes_no(2, "yes", None, 0.2), yes_no(3, "no", "no", 0.1)]
     by_hand = {"accuracy": 2 / 4, "precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2, "yes_ratio": 2 / 4, "false_yes": 1 / 2,
-               "brier": (0.01 + 0.36 + 0.64 + 0.01) / 4, "ece": (abs(0.9 - 1 + 0.9 - 1) + abs(0.6 - 0) + abs(0.8 - 0)) / 4}
+               "brier": (0.01 + 0.36 + 0.64 + 0.01) / 4,
+               "ece": (abs(0.9 - 1) + abs(0.6 - 0) + abs(0.2 - 1) + abs(0.1 - 0)) / 4, "logp_accuracy": 2 / 4}
     assert {name: level(rows, f"random/{name}") for name in by_hand} == pytest.approx(by_hand)
     assert math.isnan(level([yes_no(0, "yes", "no"), yes_no(1, "no", "no")], "random/f1"))
 
