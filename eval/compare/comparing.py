@@ -212,13 +212,5 @@ def _unit(found: Difference) -> Unit:
 def compared(runs: Sequence[Run], draws: int = DRAWS, seed: int = 0) -> Against:
     """Every other run against the first on everything that they share, with Holm's correction over all primary tests."""
     parts = [against(name, baseline, run.results[name], run.name, draws, seed) for name, baseline in runs[0].results.items() for run in runs[1:]]
-    family = judged([each for part in parts for each in part.comparisons])
-    return Against(family, [each for part in parts for each in part.flips], [each for part in parts for each in part.same_length],
-                   [*(remark for part in parts for remark in part.remarks), *_too_few(family, draws)])
-
-
-def _too_few(family: Sequence[Comparison], draws: int) -> list[str]:
-    """Says where the smallest p that so few draws can give is not small enough for so many tests."""
-    primary = [each for each in family if each.is_primary]
-    coarse = [each for each in primary if each.difference.swaps == each.difference.draws and len(primary) >= ALPHA * (each.difference.swaps + 1)]
-    return [f"{len(coarse)} of {len(primary)} tests rest on too few draws to be certain among so many; give more than --draws {draws}"] * bool(coarse)
+    return Against(judged([each for part in parts for each in part.comparisons]), [each for part in parts for each in part.flips],
+                   [each for part in parts for each in part.same_length], [remark for part in parts for remark in part.remarks])

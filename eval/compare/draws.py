@@ -47,7 +47,7 @@ class Sums:
     """Sums over answers that metrics are made of, under two runs.
 
     clusters: the picture of each answer. first, second: [R, K], what each adds. The same sums and seed give the same estimates. Where fewer than
-    log2(draws) pictures differ, all exchanges are tried and p is exact; else p is at least 1 / (draws + 1).
+    log2(draws) pictures differ, all exchanges are tried and p is exact.
     """
 
     def __init__(self, clusters: Sequence[Hashable], first: np.ndarray, second: np.ndarray, draws: int = DRAWS, seed: int = 0) -> None:
@@ -108,12 +108,17 @@ def interval(drawn: np.ndarray, value: float) -> tuple[float, float]:
 
 
 def p_value(exchanged: np.ndarray, value: float, is_exact: bool) -> float:
-    """Share of the exchanges that give a difference as large; what was observed is one of them."""
+    """Share of the exchanges that give a difference as large; what was observed is one of them. Where some were tried and none is as large, p is less
+    than so many can show: the tail of a normal distribution of their spread stands for it, which sums over many pictures have."""
     exchanged = exchanged[np.isfinite(exchanged)]
     if math.isnan(value) or not len(exchanged):
         return 1.0
     as_large = int((np.abs(exchanged) >= abs(value) - TINY).sum())
-    return as_large / len(exchanged) if is_exact else (as_large + 1) / (len(exchanged) + 1)
+    if is_exact:
+        return as_large / len(exchanged)
+    least = (as_large + 1) / (len(exchanged) + 1)
+    spread = float(np.sqrt((exchanged**2).mean()))
+    return least if as_large or not spread else min(least, math.erfc(abs(value) / spread / math.sqrt(2)))
 
 
 def _chunks(draws: int) -> list[int]:

@@ -66,12 +66,6 @@ def test_a_run_is_compared_with_itself_under_a_lever(folder: Path, tmp_path: Pat
     assert result["draws"] == 5000
 
 
-def test_too_few_draws_for_so_many_tests_are_named(folder: Path, tmp_path: Path) -> None:
-    assert main([str(folder), f"{folder}:var", "--out", str(tmp_path), "--draws", "200", "--items", "0"]) == 0
-    (remark,) = [each for each in found(tmp_path)["remarks"] if "too few draws" in each]
-    assert remark.endswith("give more than --draws 200")
-
-
 def test_three_runs_are_one_family(folder: Path, tmp_path: Path) -> None:
     assert main([str(folder), f"{folder}:var", f"{folder}:pai", "--names", "plain", "VAR", "PAI", "--out", str(tmp_path), *FEW]) == 0
     result = found(tmp_path)

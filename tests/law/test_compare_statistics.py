@@ -82,6 +82,15 @@ def test_with_one_question_a_picture_the_test_is_mcnemar_s() -> None:
     assert found.p == pytest.approx(mcnemar(first[:, 0].tolist(), second[:, 0].tolist()), abs=1e-12)
 
 
+@pytest.mark.parametrize(("gained", "lost"), [(30, 5), (60, 20), (25, 2)])
+def test_a_p_below_what_the_draws_can_show_is_of_the_right_size(gained: int, lost: int) -> None:
+    second = np.array([[1]] * gained + [[0]] * lost + [[1]] * 200, dtype=bool)
+    first = np.array([[0]] * gained + [[1]] * lost + [[1]] * 200, dtype=bool)
+    found, exact = sums(first, second, 300).difference(share).p, mcnemar(first[:, 0].tolist(), second[:, 0].tolist())
+    assert exact < 1 / 1000
+    assert exact / 3 < found < 3 * exact
+
+
 def test_three_pictures_make_nothing_certain() -> None:
     first = np.zeros((50, 4), dtype=bool)
     second = first.copy()
