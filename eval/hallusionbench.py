@@ -81,6 +81,10 @@ class HallusionBench(JudgedBenchmark):
             row["same_reply"] = reply
         return marked
 
+    def cluster(self, row: Row) -> str:
+        """Versions of a picture are scored as one."""
+        return set_of(row)
+
     def judge(self, row: Row, parser: str) -> Row:
         return verdict(row, parser)
 

@@ -58,6 +58,10 @@ class MMVP(JudgedBenchmark):
         replies = self.replies("grade", [{"question": official_prompt(row), "truth": row["truth"], "answer": row["answer"]} for row in rows], folder)
         return [{**row, "grade": reply} for row, reply in zip(rows, replies, strict=True)]
 
+    def cluster(self, row: Row) -> str:
+        """A pair is scored as one."""
+        return f"pair{(row['number'] - 1) // 2}"
+
     def judge(self, row: Row, parser: str) -> Row:
         return verdict(row, parser)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eval.__main__ import Options, evaluate
-from eval.hallusion.rows import load
+from eval.hallusion.rows import load, set_of
 from eval.hallusion.score import score
 from eval.hallusionbench import HallusionBench, mark, verdict
 from tests import judged_layouts
@@ -145,3 +145,10 @@ def test_a_row_that_is_not_as_it_should_be_is_named(spoil: Callable[[dict[str, A
     (tmp_path / "h.json").write_text(json.dumps(rows))
     with pytest.raises(ValueError, match=message):
         load(tmp_path / "h.json")
+
+
+def test_versions_of_a_picture_are_drawn_together(copy: Path) -> None:
+    rows = load(copy / "HallusionBench.json")
+    sets = {bench(copy).cluster(row) for row in rows}
+    assert sets == {set_of(row) for row in rows}
+    assert len(sets) < len({row["filename"] for row in rows})
