@@ -114,9 +114,9 @@ def _merge(home: nn.Module, directory: Path) -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         adapted = PeftModel.from_pretrained(home, str(directory), config=config)
-    missing = next((str(each.message) for each in told if "missing adapter keys" in str(each.message)), None)
-    if missing:
-        adapted.unload()
-        raise ValueError(f"the adapter {directory} does not hold weights for all modules that its {CONFIG} names: {missing[:600]}")
-    adapted.merge_and_unload(safe_merge=True)
+        missing = next((str(each.message) for each in told if "missing adapter keys" in str(each.message)), None)
+        if missing:
+            adapted.unload()
+            raise ValueError(f"the adapter {directory} does not hold weights for all modules that its {CONFIG} names: {missing[:600]}")
+        adapted.merge_and_unload(safe_merge=True)
     vars(home).pop("peft_config", None)

@@ -10,7 +10,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from mm.models.generate import ended
 from mm.models.pretrained.listening import Listening, Tokens
-from mm.models.pretrained.load import loaded_model, loaded_processor
+from mm.models.pretrained.load import check_kind, loaded_model, loaded_processor
 from mm.models.pretrained.prompts import Prompt, Prompter
 from mm.sample import BadSample, Sample, Turn
 
@@ -48,6 +48,7 @@ class PretrainedVLM:
     def load(cls, directory: str | Path, dtype: str | None = None, trust_remote_code: bool = False) -> "PretrainedVLM":
         """From a local directory. dtype: of the weights, as they were saved by default. trust_remote_code: run code that comes with the model.
         ValueError for anything but a vision-language model with its processor and weights in safetensors."""
+        check_kind(Path(directory))
         processor = loaded_processor(Path(directory), trust_remote_code)
         return cls(loaded_model(Path(directory), dtype, trust_remote_code), processor)
 
