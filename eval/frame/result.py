@@ -17,7 +17,8 @@ TABS = ".txt"
 
 @dataclass(frozen=True)
 class Result:
-    """One benchmark, one model, one lever. scores: metric -> {value, low, high, n}, None where undefined. seconds: of wall clock, this run only."""
+    """One benchmark, one model, one lever. scores: metric -> {value, low, high, n}, None where undefined. cost: `eval.frame.cost.total`, the only
+    field in which two runs of the same command differ (`untimed`)."""
 
     benchmark: str
     scores: dict[str, Row]
@@ -30,15 +31,15 @@ class Result:
     config: Row
     versions: dict[str, str]
     revision: str
-    seconds: float
+    cost: Row
 
     @staticmethod
     def of(
-        benchmark: str, scored: Scored, parser: str, settings: Row, lever: Row | None, config: Row, seconds: float,
+        benchmark: str, scored: Scored, parser: str, settings: Row, lever: Row | None, config: Row, cost: Row,
     ) -> "Result":
         return Result(
             benchmark, {name: {key: _finite(value) for key, value in asdict(score).items()} for name, score in scored.scores.items()}, scored.n,
-            scored.unparsed, list(scored.remarks), parser, settings, lever, config, dict(versions()), revision(), round(seconds, 3))
+            scored.unparsed, list(scored.remarks), parser, settings, lever, config, dict(versions()), revision(), cost)
 
     def save(self, path: Path) -> None:
         """Write as JSON; a reader never sees half a file."""
@@ -63,10 +64,18 @@ class Result:
         return "\n".join(lines + [f"  note: {remark}" for remark in self.remarks])
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step."""
+def untimed(result: Row) -> Row:
+    """The content of a result file without what differs between two runs of the same command."""
+    return {name: value for name, value in result.items() if name != "cost"}
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step, on the disk when this returns."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    with part.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)
 
 

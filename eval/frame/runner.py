@@ -1,29 +1,35 @@
-"""Answers of a model to the items of a benchmark: batched by picture, appended to a file as they come, resumed after a kill.
+"""Answers of a model to the items of a benchmark: in fixed batches, by one process or by many, resumed after a kill.
 
-The answers file is JSON-lines: the settings that decide the answers, then one line per distinct (picture, question) in a fixed order. Batches are
-fixed too, and only whole batches count when a run is resumed, so that a resumed run computes every number in the batch in which an unbroken run
-would have computed it.
+Every number is computed in the batch in which an undisturbed run of one process would have computed it, so the rows are the same to the bit.
 """
-import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
+from eval.frame.batches import Key, batched, key_of, limited, shares
 from eval.frame.benchmark import Item, Row
+from eval.frame.cost import Meter, total
+from eval.frame.journal import Done, Journal, Mismatch, append
+from eval.frame.processes import Alone, Processes
 
-Key = tuple[str, str]  # picture, question
+__all__ = ["Answer", "Answered", "Answerer", "Mismatch", "answered", "limited", "run"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Greedy text, and of each candidate as the whole answer, its end included, the log-probability and the number of tokens."""
+    """Greedy text, and of each candidate as the whole answer, its end included, the log-probability and the number of tokens.
+
+    generated: tokens of the text, its end included. forwards: forward passes that this answer took part in, where several share a row its part of it;
+    both are 0 of who does not count.
+    """
 
     text: str
     logp: dict[str, float] | None = None
     tokens: dict[str, int] | None = None
+    generated: int = 0
+    forwards: float = 0.0
 
 
 class Answerer(Protocol):
@@ -38,113 +44,85 @@ class Answerer(Protocol):
         """One answer per item, in order. Items of one picture are neighbours."""
 
 
-class Mismatch(ValueError):
-    """An answers file that was made with other settings."""
+class Answered(NamedTuple):
+    """rows: of all items, in order. cost: of all answers (`eval.frame.cost.total`)."""
+
+    rows: list[Row]
+    cost: Row
 
 
 def run(
     items: Sequence[Item], answerer: Answerer, path: Path, settings: Row, max_new_tokens: int, batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Answer all items and return their rows, in order: each item's `row` with id, picture, answer and logp.
+    """`answered` by this process alone: the rows."""
+    found = answered(items, answerer, path, settings, max_new_tokens, batch_size, progress)
+    assert found is not None, "one process alone is process 0"
+    return found.rows
 
-    path: the answers file; what it already holds is not asked again. batch_size: pictures a batch. Raises Mismatch if the file was made with other
-    settings or for other items, and whatever the answerer raises; the answers so far are then kept.
+
+def answered(
+    items: Sequence[Item], answerer: Answerer, path: Path, settings: Row, max_new_tokens: int, batch_size: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None, processes: Processes | None = None, device: str = "cpu", overwrite: bool = False,
+) -> Answered | None:
+    """Answer all items and return their rows, in order: each item's `row` with id, picture, answer, logp and tokens. None on processes other than 0.
+
+    path: the answers file (`eval.frame.journal`); what it and its parts already hold is not asked again. batch_size: pictures a batch. device:
+    whose memory is measured. overwrite: discard answers that an earlier run left. Raises Mismatch if a file was made with other settings or for
+    other items, Lost if another process ends, and whatever the answerer raises; the batches so far are then kept.
     """
-    batches = list(_batched(_distinct(items), batch_size))
-    total = sum(len(batch) for batch in batches)
+    crew = processes or Alone()
+    batches = batched(items, batch_size)
     path.parent.mkdir(parents=True, exist_ok=True)
-    answers, done = _resume(path, settings, batches)
-    with path.open("ab") as file:
-        for batch in batches[done:]:
-            found = answerer.answer(batch, max_new_tokens)
-            lines: dict[Key, Row] = {
-                key_of(item): {"picture": item.picture, "question": item.question, "answer": a.text, **({"logp": _rounded(a.logp)} if a.logp else {}),
-                               **({"tokens": dict(sorted(a.tokens.items()))} if a.tokens else {})}
-                for item, a in zip(batch, found, strict=True)}
-            file.write(b"".join(_line(line) for line in lines.values()))
-            file.flush()
-            os.fsync(file.fileno())
-            answers.update(lines)
-            progress(len(answers), total)
-    return [{**item.row, "id": item.id, "picture": item.picture, "answer": found["answer"], "logp": found.get("logp"), "tokens": found.get("tokens")}
-            for item in items for found in (answers[key_of(item)],)]
+    journal = Journal(path, settings, batches)
+    if overwrite:
+        journal.discard()
+    everywhere = crew.gather(journal.read())  # whoever writes has been waited for: nobody reads while another writes
+    found = {index: done for each in everywhere or () for index, done in each.items()}
+    start, open_ones = crew.share((round(time.time(), 3), [i for i in range(len(batches)) if i not in found]))
+    mine = _answer(journal, shares(batches, open_ones, crew.size)[crew.rank], answerer, max_new_tokens, progress, crew, start, device)
+    gathered = crew.gather(mine)
+    if gathered is not None:
+        found.update({index: done for each in gathered for index, done in each.items()})
+        journal.finish(found)
+    crew.share(True)  # the answers file is there
+    journal.clear()
+    return None if gathered is None else Answered(_rows(items, batches, found), total(
+        [done.spent for done in found.values() if done.spent], sum(map(len, batches)), device.partition(":")[0]))
 
 
-def key_of(item: Item) -> Key:
-    return item.picture, item.question
+def _answer(journal: Journal, indices: Sequence[int], answerer: Answerer, max_new_tokens: int, progress: Callable[[int, int], None],
+            crew: Processes, start: float, device: str) -> dict[int, Done]:
+    """Those batches, each written down before the next is begun."""
+    found: dict[int, Done] = {}
+    if not indices:
+        return found
+    meter = Meter(device, start, crew.rank, crew.size)
+    answers, all_answers = 0, sum(len(journal.batches[index]) for index in indices)
+    with journal.append_as(crew.rank) as file:
+        for index in indices:
+            batch = journal.batches[index]
+            meter.begin()
+            said = answerer.answer(batch, max_new_tokens)
+            spent = meter.end(said)
+            found[index] = Done([_line(item, answer) for item, answer in zip(batch, said, strict=True)], spent)
+            append(file, index, found[index])
+            answers += len(batch)
+            if crew.rank == 0:
+                progress(answers, all_answers)
+    return found
 
 
-def limited(items: Sequence[Item], pictures: int | None) -> list[Item]:
-    """Items of the first `pictures` pictures of each split, in order; all of them for None."""
-    if pictures is None:
-        return list(items)
-    seen: dict[str, dict[str, None]] = {}
-    for item in items:
-        seen.setdefault(item.split, {})[item.picture] = None
-    kept = {split: set(islice(names, pictures)) for split, names in seen.items()}
-    return [item for item in items if item.picture in kept[item.split]]
+def _line(item: Item, answer: Answer) -> Row:
+    """Without anything that differs between two runs."""
+    logp, tokens = answer.logp, answer.tokens
+    return {"picture": item.picture, "question": item.question, "answer": answer.text,
+            **({"logp": {text: round(value, 6) for text, value in sorted(logp.items())}} if logp else {}),
+            **({"tokens": dict(sorted(tokens.items()))} if tokens else {})}
 
 
-def _distinct(items: Iterable[Item]) -> dict[str, list[Item]]:
-    """Items with distinct questions, by picture: splits that share a question ask it once."""
-    found: dict[str, dict[Key, Item]] = {}
-    for item in items:
-        found.setdefault(item.picture, {}).setdefault(key_of(item), item)
-    return {picture: list(questions.values()) for picture, questions in found.items()}
-
-
-def _batched(pictures: dict[str, list[Item]], size: int) -> Iterable[list[Item]]:
-    """Batches of `size` pictures; pictures with equally many questions come together, so that little is padded."""
-    order = sorted(pictures.values(), key=len)  # stable
-    for start in range(0, len(order), size):
-        yield [item for items in order[start:start + size] for item in items]
-
-
-def _resume(path: Path, settings: Row, batches: Sequence[Sequence[Item]]) -> tuple[dict[Key, Row], int]:
-    """Answers of whole batches that the file holds, and how many batches. Cuts the file behind them; starts it if there is none."""
-    header = _line({"settings": settings})
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    if not lines or not lines[0].endswith(b"\n"):
-        path.write_bytes(header)
-        return {}, 0
-    if lines[0] != header:
-        raise Mismatch(f"{path} holds answers made with other settings: {_difference(lines[0], settings)}. Give another --out, or --overwrite true.")
-    answers: dict[Key, Row] = {}
-    place, done = 1, 0
-    for batch in batches:
-        part = [_read(line) for line in lines[place:place + len(batch)]]
-        if len(part) < len(batch) or part[-1] is None:  # the batch that was being written
-            break
-        for found, item in zip(part, batch, strict=True):
-            if found is None or (found.get("picture"), found.get("question")) != key_of(item):
-                raise Mismatch(f"{path}: no answer to item {item.id} where it should be. Give another --out, or --overwrite true.")
-            answers[key_of(item)] = found
-        place, done = place + len(batch), done + 1
-    os.truncate(path, sum(len(line) for line in lines[:place]))
-    return answers, done
-
-
-def _line(record: Row) -> bytes:
-    return json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-
-
-def _read(line: bytes) -> Row | None:
-    try:
-        found = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _rounded(logp: dict[str, float]) -> dict[str, float]:
-    return {text: round(value, 6) for text, value in sorted(logp.items())}  # in the order in which the file is read back
-
-
-def _difference(line: bytes, settings: Row) -> str:
-    old: Any = (_read(line) or {}).get("settings")
-    if not isinstance(old, dict):
-        return "its first line states none"
-    new = json.loads(json.dumps(settings))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return ", ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names)
+def _rows(items: Sequence[Item], batches: Sequence[Sequence[Item]], found: dict[int, Done]) -> list[Row]:
+    answers: dict[Key, Row] = {
+        key_of(item): row for index, batch in enumerate(batches) for item, row in zip(batch, found[index].answers, strict=True)}
+    return [{**item.row, "id": item.id, "picture": item.picture, "answer": said["answer"], "logp": said.get("logp"), "tokens": said.get("tokens")}
+            for item in items for said in (answers[key_of(item)],)]

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import mm
-from eval.frame.model import Model, read_lever
+from eval.frame.assembled import Assembled
+from eval.frame.levers import pulled, read_lever
+from eval.frame.model import Model
 from mm.masks import Causal, ImageBlock, Prefix
 from mm.models import VLM, Branches, Dialogue
 from mm.parts import build
@@ -58,11 +60,12 @@ def scores(model: Model) -> list[float]:
 def test_questions_that_share_a_picture_are_answered_as_each_alone_under_every_lever(
         deep: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, plain = Model(str(deep), shipped(name, tmp_path)), Model(str(deep))
-    with model._steered():
-        assert (model._in_branches() is None) == (name in KNOW_EACH_OTHER)
+    with model.speaker.steered(pulled(model.lever)):
+        assert isinstance(model.speaker, Assembled)
+        assert (model.speaker._in_branches() is None) == (name in KNOW_EACH_OTHER)
     together = scores(model)
     assert (together == pytest.approx(scores(plain), abs=1e-4)) == (name in NOTHING_NEW)
-    monkeypatch.setattr(Model, "_in_branches", lambda self: None)
+    monkeypatch.setattr(Assembled, "_in_branches", lambda self: None)
     assert together == pytest.approx(scores(model), abs=1e-5)
 
 
@@ -75,7 +78,7 @@ def test_factors_on_images_leave_questions_alone(deep: Path, monkeypatch: pytest
     model.vlm.reweight = model.vlm.language.rules([rule])
     together = scores(model)
     assert together != pytest.approx(plain, abs=1e-4)
-    monkeypatch.setattr(Model, "_in_branches", lambda self: None)
+    monkeypatch.setattr(Assembled, "_in_branches", lambda self: None)
     assert together == pytest.approx(scores(model), abs=1e-5)
 
 
@@ -91,7 +94,7 @@ def test_a_lever_that_knows_other_questions_would_change_answers_if_they_shared_
 def test_a_lever_of_layout_and_keep_is_pulled_and_let_go(deep: Path, tmp_path: Path) -> None:
     (tmp_path / "both.yaml").write_text("layout: mm.models.Branches\nkeep: {class_path: mm.keep.VMTC, init_args: {kept: 5, merged: 2}}\n")
     model, plain = Model(str(deep), str(tmp_path / "both.yaml")), Model(str(deep))
-    with model._steered():
+    with model.speaker.steered(pulled(model.lever)):
         assert isinstance(model.vlm.layout, Branches)
         assert model.vlm.processor.layout is model.vlm.layout
         assert model.vlm.geometry.tokens == 7

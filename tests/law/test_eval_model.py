@@ -4,8 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from eval.frame.benchmark import Item
+from eval.chair import CHAIR
+from eval.frame.benchmark import Benchmark, Item
 from eval.frame.model import Model
+from eval.frame.runner import run
+from eval.pope import POPE
 from mm.masks import Causal, Mask, Prefix
 from mm.models import VLM, Branches, Dialogue, Layout
 from mm.positions import Positions, Restart, Sequential
@@ -49,6 +52,15 @@ def test_a_row_that_would_be_too_long_is_split(directory: Path) -> None:
     for got, wanted in zip(model.answer(questions(), 8), whole.answer(questions(), 8), strict=True):
         assert got.text == wanted.text
         assert got.logp == pytest.approx(wanted.logp, abs=1e-4)
+
+
+@pytest.mark.parametrize("benchmark", [POPE(size=7), CHAIR(size=7, max_new_tokens=9)], ids=["pope", "chair"])
+def test_one_picture_a_batch_says_what_many_say(benchmark: Benchmark, directory: Path, tmp_path: Path) -> None:
+    rows = {size: run(benchmark.items(), Model(str(directory), rows=size), tmp_path / f"{size}.jsonl", {}, benchmark.max_new_tokens, size)
+            for size in (1, 3, 16)}
+    assert [row["answer"] for row in rows[1]] == [row["answer"] for row in rows[3]] == [row["answer"] for row in rows[16]]
+    for one, many in zip(rows[1], rows[16], strict=True):
+        assert one["logp"] == pytest.approx(many["logp"], abs=1e-4)
 
 
 def test_an_answer_that_is_begun_goes_on_as_greedy_decoding_would(tmp_path: Path) -> None:

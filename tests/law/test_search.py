@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mm
-from eval.frame.model import read_lever
+from eval.frame.levers import read_lever
 from mm.analysis import Accuracy, Certainty, HeadProfile, lever, search_gamma, search_heads
 from mm.language.anatomy import decoder_layers, text_decoder
 from mm.models import Prompts, Samples
