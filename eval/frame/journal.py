@@ -41,8 +41,9 @@ class Journal:
         return sorted(self.path.parent.glob(f"{self.path.stem}.part*.jsonl"))
 
     def discard(self) -> None:
-        for path in (self.path, self.timings, *self.parts):
+        for path in (self.path, self.timings):
             path.unlink(missing_ok=True)
+        self.clear()
 
     def read(self) -> dict[int, Done]:
         """Every batch that was written as a whole. Raises Mismatch for answers made with other settings or to other items."""
@@ -74,8 +75,8 @@ class Journal:
         write(self.path, b"".join([self.header, *(line(row) for index in order for row in found[index].answers)]))
 
     def clear(self) -> None:
-        """Remove the parts, once their batches are in the answers file."""
-        for part in self.parts:
+        """Remove the parts, once their batches are in the answers file, and what a kill left of beginning one."""
+        for part in self.path.parent.glob(f"{self.path.stem}.part*.jsonl*"):
             part.unlink(missing_ok=True)
 
     def _whole(self) -> dict[int, Done]:

@@ -41,6 +41,23 @@ def test_a_kill_at_any_byte_is_resumed(tmp_path: Path) -> None:
         assert part.read_bytes() == content
 
 
+def test_a_part_that_was_cut_at_any_byte_is_resumed(tmp_path: Path) -> None:
+    whole, folder = tmp_path / "whole.jsonl", tmp_path / "cut"
+    wanted = run(items(3), Scripted(lambda item: item.id), whole, {}, 8, batch_size=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(items(3), Scripted(lambda item: item.id, batches=2), folder / "a.jsonl", {}, 8, batch_size=1)
+    content = (folder / "a.part0.jsonl").read_bytes()
+    for cut in range(0, len(content), 13):
+        (folder / "a.part0.jsonl").write_bytes(content[:cut])
+        (folder / "a.part1.jsonl.part").write_bytes(b"{")
+        model = Scripted(lambda item: item.id)
+        assert run(items(3), model, folder / "a.jsonl", {}, 8, batch_size=1) == wanted
+        assert len(model.asked) == 9 - 3 * max(0, content[:cut].count(b"\n") - 1)
+        assert (folder / "a.jsonl").read_bytes() == whole.read_bytes()
+        assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "a.timings.jsonl"]
+        (folder / "a.jsonl").unlink()
+
+
 def test_answers_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     run(items(), Scripted(lambda item: "yes"), tmp_path / "a.jsonl", {"prompt": "", "size": 5}, 8)
     with pytest.raises(Mismatch, match="size was 5 and is 6"):
