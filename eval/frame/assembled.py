@@ -4,17 +4,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 import mm
 from eval.frame.batches import parts
 from eval.frame.benchmark import Item, Row
 from eval.frame.levers import Pulled
+from eval.frame.prompted import prompted
 from eval.frame.runner import Answer
+from mm.decoding import Decoding, Plain
 from mm.models import VLM, Branches, Processor
 from mm.models import Row as Encoded
-from mm.models.batch import UNLABELLED
 from mm.models.layout import LEAD, PLACEHOLDER
+from mm.models.vlm_prompt import VLMPrompt
 from mm.positions import Positions
 from mm.sample import BadSample, Media, Sample, Turn
 
@@ -52,25 +52,19 @@ class Assembled:
             finally:
                 self.vlm.layout = before
 
-    def answer(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], max_new_tokens: int) -> list[Answer]:
+    def answer(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], max_new_tokens: int, decoding: Decoding | None) -> list[Answer]:
         """Where greedy decoding would give a candidate, forcing the candidates has shown it already, and nothing is decoded."""
+        if decoding is not None:
+            return prompted(items, media, self._prompt, decoding, max_new_tokens, self.rows)
         forced = self._force([item for item in items if item.candidates], media, max_new_tokens)
-        texts = {id: (text, read.tokens, 0) for id, verdicts in forced.items() for text, read in verdicts.items() if read.is_greedy}
-        open_ended = [self._prompt(item, media[item.picture]) for item in items if item.id not in texts]
-        for part in parts(open_ended, self.rows):
-            said = self.vlm.generate_ids(part, max_new_tokens=max_new_tokens)
-            texts |= {row.id: (text, len(ids), len(ids)) for row, ids, text in zip(part, said, self.vlm.text_of(said), strict=True)}
-        return [_answer(*texts[item.id], forced.get(item.id)) for item in items]
+        greedy = {id: (text, read.tokens) for id, verdicts in forced.items() for text, read in verdicts.items() if read.is_greedy}
+        open_ended = [replace(item, candidates=()) for item in items if item.id not in greedy]
+        said = dict(zip((item.id for item in open_ended), prompted(open_ended, media, self._prompt, Plain(), max_new_tokens, self.rows), strict=True))
+        return [_answer(*greedy[item.id], 0.0, forced[item.id]) if item.id in greedy
+                else _answer(said[item.id].text, said[item.id].generated, said[item.id].forwards, forced.get(item.id)) for item in items]
 
-    def _prompt(self, item: Item, media: tuple[Media, ...]) -> Encoded:
-        """A row that ends where the model is to answer, or to go on with the answer that the item begins for it."""
-        processor, sample = self.vlm.processor, Sample(item.id, media, (Turn(item.question, item.prefix),))
-        if not item.prefix:
-            return processor.prompt(sample)
-        row = processor.encode(sample)
-        end = int(np.flatnonzero(np.isin(row.labels, processor.stop_ids))[0])
-        labels = np.full(end, UNLABELLED)
-        return replace(row, input_ids=row.input_ids[:end], labels=labels, weights=row.weights[:end], tables=row.tables[:, :end])
+    def _prompt(self, samples: Sequence[Sample]) -> VLMPrompt:
+        return VLMPrompt(self.vlm, samples)
 
     def _force(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], limit: int) -> Forced:
         """Every candidate read as the answer. limit: an answer of more tokens is not what decoding would give."""
@@ -119,7 +113,7 @@ class Assembled:
         return vlm.positions.in_branches() if apart and all(rule.shares_rows or rule.is_neutral for rule in vlm.reweight) else None
 
 
-def _answer(text: str, generated: int, decoded: int, candidates: Mapping[str, Read] | None) -> Answer:
+def _answer(text: str, generated: int, decoded: float, candidates: Mapping[str, Read] | None) -> Answer:
     """decoded: forward passes of decoding, beside those of forcing candidates."""
     if candidates is None:
         return Answer(text, generated=generated, forwards=decoded)

@@ -2,7 +2,7 @@
 import sys
 from collections.abc import Callable
 
-from eval.frame.benchmark import Benchmark
+from eval.frame.benchmark import Benchmark, Row
 from eval.frame.options import Options, folder_of, stem_of
 from eval.frame.processes import Alone, Processes
 from eval.frame.result import Result, write_files
@@ -31,7 +31,7 @@ def evaluate_together(name: str, benchmark: Benchmark, model: Answerer, options:
     asked = usable(items, options.on_error, processes)
     settings = {
         **benchmark.settings(), "view": options.view, "limit": options.limit, "batch_size": options.batch_size,
-        "decoding": {"greedy": True, "num_beams": 1, "max_new_tokens": benchmark.max_new_tokens}, **asked.settings()}
+        "decoding": {"greedy": True, "num_beams": 1, "max_new_tokens": benchmark.max_new_tokens} | chosen(model), **asked.settings()}
     found = answered(
         asked.items, model, folder / f"{stem}.items.jsonl", {**settings, "model": model.identity, "lever": model.lever}, benchmark.max_new_tokens,
         options.batch_size, progress(name), processes, processes.device(options.device), options.overwrite)
@@ -45,6 +45,12 @@ def evaluate_together(name: str, benchmark: Benchmark, model: Answerer, options:
     result = Result.of(name, asked.noted(benchmark.aggregate(rows)), options.parser, {**settings, **reading}, model.lever, config, found.cost)
     result.save(folder / f"{read}.json")
     return result
+
+
+def chosen(model: Answerer) -> Row:
+    """A way of decoding that says for itself how it searches."""
+    method = (model.lever or {}).get("decoding")
+    return {} if method is None else {"greedy": None, "num_beams": None, "method": method}
 
 
 def progress(name: str) -> Callable[[int, int], None]:

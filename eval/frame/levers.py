@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from eval.frame.benchmark import Row
+from mm.decoding import Decoding
 from mm.keep import Keep
 from mm.masks import Mask
 from mm.models import Layout
@@ -14,23 +15,24 @@ from mm.parts import build
 from mm.positions import Positions
 from mm.reweight import Rule
 
-LEVERS: dict[str, type] = {"mask": Mask, "positions": Positions, "reweight": Rule, "keep": Keep, "layout": Layout}
+LEVERS: dict[str, type] = {"mask": Mask, "positions": Positions, "reweight": Rule, "keep": Keep, "layout": Layout, "decoding": Decoding}
 
 
 class Pulled(NamedTuple):
-    """Levers, each None where the model's own stays."""
+    """Levers, and a way of decoding, each None where the model's own stays."""
 
     mask: Mask | None = None
     positions: Positions | None = None
     reweight: list[Rule] | None = None
     keep: Keep | None = None
     layout: Layout | None = None
+    decoding: Decoding | None = None
 
 
 def pulled(lever: Row | None) -> Pulled:
     """Built anew, as rules may keep what they saw."""
     lever = lever or {}
-    parts = {name: build(lever[name]) for name in ("mask", "positions", "keep", "layout") if lever.get(name)}
+    parts = {name: build(lever[name]) for name in ("mask", "positions", "keep", "layout", "decoding") if lever.get(name)}
     return Pulled(**parts, reweight=[build(rule) for rule in lever["reweight"]] if "reweight" in lever else None)
 
 

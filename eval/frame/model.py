@@ -59,8 +59,9 @@ class Model:
         """Greedy text of each item; for an item with candidates also log p of each as the whole answer, its end included. ValueError naming the item
         whose picture cannot be read."""
         media = {item.picture: read_media(item) for item in {item.picture: item for item in items}.values()}
-        with self.speaker.steered(pulled(self.lever)):
-            return self.speaker.answer(items, media, max_new_tokens)
+        levers = pulled(self.lever)
+        with self.speaker.steered(levers):
+            return self.speaker.answer(items, media, max_new_tokens, levers.decoding)
 
 
 def read_media(item: Item) -> tuple[Media, ...]:

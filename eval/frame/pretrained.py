@@ -4,12 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import mm
-from eval.frame.batches import parts
 from eval.frame.benchmark import Item, Row
 from eval.frame.levers import Pulled
+from eval.frame.prompted import prompted
 from eval.frame.runner import Answer
-from mm.models.pretrained import Asked, PretrainedVLM
-from mm.sample import Media, Sample, Turn
+from mm.decoding import Decoding, Plain
+from mm.models.pretrained import PretrainedVLM
+from mm.models.pretrained.prompt import PretrainedPrompt
+from mm.sample import Media, Sample
 
 
 class Pretrained:
@@ -31,22 +33,8 @@ class Pretrained:
             return nullcontext()
         return mm.steer(self.vlm.model, levers.mask, levers.positions, levers.reweight, levers.keep)
 
-    def answer(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], max_new_tokens: int) -> list[Answer]:
-        """Candidates that greedy decoding comes along are read on its way; each of the others takes a row of its own."""
-        samples = {item.id: Sample(item.id, media[item.picture], (Turn(item.question),)) for item in items}
-        wholes = {item.id: {text: self.vlm.whole(samples[item.id], text) for text in item.candidates} for item in items}
-        asked = [Asked(samples[item.id], self.vlm.begin(samples[item.id], item.prefix), tuple(wholes[item.id].values())) for item in items]
-        said = [each for part in parts(asked, self.rows) for each in self.vlm.say(part, max_new_tokens)]
-        logp = {item.id: dict(each.logp) for item, each in zip(items, said, strict=True)}
-        forwards = {item.id: len(each.begun) + len(answer.ids) for item, each, answer in zip(items, asked, said, strict=True)}
-        left = [(item.id, tokens) for item in items for tokens in wholes[item.id].values() if tokens not in logp[item.id]]
-        for part in parts(left, self.rows):
-            forced = self.vlm.say([Asked(samples[id], tokens, (tokens,)) for id, tokens in part], 0)
-            for (id, tokens), each in zip(part, forced, strict=True):
-                logp[id][tokens] = each.logp[tokens]
-                forwards[id] += len(tokens)
-        texts = self.vlm.text_of([each.ids for each in said])
-        return [
-            Answer(text, {name: logp[item.id][tokens] for name, tokens in wholes[item.id].items()} or None,
-                   {name: len(tokens) for name, tokens in wholes[item.id].items()} or None, len(each.ids), forwards[item.id])
-            for item, text, each in zip(items, texts, said, strict=True)]
+    def answer(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], max_new_tokens: int, decoding: Decoding | None) -> list[Answer]:
+        return prompted(items, media, self._prompt, decoding or Plain(), max_new_tokens, self.rows)
+
+    def _prompt(self, samples: Sequence[Sample]) -> PretrainedPrompt:
+        return PretrainedPrompt(self.vlm, samples)

@@ -1,7 +1,9 @@
 """A batch of prompts that is being read on, token by token: what every way of decoding is made of."""
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +25,27 @@ Around = Callable[[Session | None], AbstractContextManager[Any]]  # what the lev
 
 def nothing(session: Session | None) -> AbstractContextManager[Any]:
     return nullcontext()
+
+
+@dataclass
+class Passes:
+    """rows: forward passes of a model over one row."""
+
+    rows: int = 0
+
+
+_passes: ContextVar[Passes | None] = ContextVar("mm_passes", default=None)
+
+
+@contextmanager
+def counted() -> Iterator[Passes]:
+    """Counts what every continuation reads within, whatever searches with it."""
+    passes = Passes()
+    token = _passes.set(passes)
+    try:
+        yield passes
+    finally:
+        _passes.reset(token)
 
 
 class Continuation(ABC):
@@ -101,8 +124,14 @@ class ModelContinuation(Continuation):
         with evaluating(self.model), self.around(self.session):
             output = self.model(**inputs, logits_to_keep=1, return_dict=True)
         logits: Tensor = output.logits[:, -1].float()
-        self.forwards += len(logits)
+        self.count(len(logits))
         return logits
+
+    def count(self, rows: int) -> None:
+        """A row that goes on behind a shared trunk has read it with its first pass."""
+        self.forwards += rows
+        if (passes := _passes.get()) is not None:
+            passes.rows += rows
 
     @property
     def session(self) -> Session | None:
@@ -153,6 +182,7 @@ class Trunks(ModelContinuation):
 
     def begin(self) -> Tensor:
         super().begin()
+        self.count(-len(self.inputs["attention_mask"]))
         session, cache = self.session, self.inputs[CACHE]
         if session is not None and is_shareable(cache) and self._sees_trunk(session):
             session.trunk = Trunk(tuple((layer.keys, layer.values) for layer in cache.layers), session.base.is_real,

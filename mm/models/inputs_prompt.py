@@ -34,6 +34,10 @@ class InputsPrompt(Prompt):
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
 
+    @property
+    def shares(self) -> bool:
+        return False
+
     def continuation(self) -> ModelContinuation:
         if self.rules is None:
             return ModelContinuation(self.model, self.inputs)

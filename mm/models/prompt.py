@@ -25,6 +25,11 @@ class Prompt(ABC):
     def __len__(self) -> int:
         """B."""
 
+    @property
+    @abstractmethod
+    def shares(self) -> bool:
+        """Whether prompts about one picture would be read behind one copy of it, under the levers that the model has now."""
+
     @abstractmethod
     def continuation(self) -> Continuation:
         """These prompts, not yet begun, under the levers that the model has now."""

@@ -61,6 +61,12 @@ class VLMPrompt(Prompt):
     def pictured(self, change: Sequence[Picture]) -> "VLMPrompt":
         return VLMPrompt(self.vlm, [pictured(sample, each) for sample, each in zip(self.samples, change, strict=True)], self.pixels, self.rules)
 
+    @property
+    def shares(self) -> bool:
+        vlm, rules = self.vlm, self.vlm.reweight if self.rules is None else self.rules
+        looks = any("columns" in rule.needs for rule in rules if not rule.is_neutral)
+        return vlm.streams is None and keeps_all(vlm.language.model) and vlm.mask.shares_image_prefix and not looks
+
     def continuation(self) -> Continuation:
         rows = self._rows()
         if trunks := self._trunks(rows):
@@ -97,7 +103,7 @@ class VLMPrompt(Prompt):
         """The rows behind shared trunks; None where no two share one, or the levers let a picture know what is asked about it."""
         owners = _owners(rows)
         firsts = list(dict.fromkeys(owners))
-        if len(firsts) == len(rows) or self.vlm.streams is not None or not keeps_all(self.vlm.language.model):
+        if len(firsts) == len(rows) or not self.shares:
             return None
         lengths = {first: _common([rows[i] for i, owner in enumerate(owners) if owner == first]) for first in firsts}
         if not all(lengths.values()) or not self._parts(rows, owners, lengths):
@@ -115,10 +121,8 @@ class VLMPrompt(Prompt):
         return Trunks(self.vlm.language.model, inputs, owner, rest.input_ids, rest.tokens.is_real.long(), tokens, around)
 
     def _parts(self, rows: Sequence[Row], owners: Sequence[int], lengths: dict[int, int]) -> bool:
-        """Whether trunks are the same without what follows: the mask hides it, no rule looks at whole prompts, positions do not ask for it."""
-        vlm, rules = self.vlm, self.vlm.reweight if self.rules is None else self.rules
-        if not vlm.mask.shares_image_prefix or any("columns" in rule.needs for rule in rules if not rule.is_neutral):
-            return False
+        """Whether trunks are the same without what follows: the mask hides it, and positions do not ask for it."""
+        vlm = self.vlm
         longest = {owner: max((row for row, other in zip(rows, owners, strict=True) if other == owner), key=len) for owner in lengths}
         for owner, length in lengths.items():
             whole = vlm.processor.collate([longest[owner]]).tokens

@@ -81,7 +81,7 @@ class PretrainedPrompt(Prompt):
         first: dict[tuple[int, ...], int] = {}
         owners = [first.setdefault(tuple(map(id, sample.media)) or (-1 - i,), i) for i, sample in enumerate(self.samples)]
         firsts = list(dict.fromkeys(owners))
-        if len(firsts) == len(owners) or not self._shares():
+        if len(firsts) == len(owners) or not self.shares:
             return None
         words = [self._words(sample) for sample in self.samples]
         shared = {owner: common([words[i] for i, other in enumerate(owners) if other == owner]) for owner in firsts}
@@ -103,7 +103,8 @@ class PretrainedPrompt(Prompt):
         """Tokens of the prompt with one for each picture."""
         return list(self.vlm.processor.tokenizer(self.vlm.prompter.prompt(without_answer(sample)).text, add_special_tokens=False)["input_ids"])
 
-    def _shares(self) -> bool:
+    @property
+    def shares(self) -> bool:
         model = self.vlm.model
         levers = levers_of(text_decoder(model))
         plan = None if levers is None else levers.plan
