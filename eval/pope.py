@@ -15,12 +15,14 @@ from typing import ClassVar
 import numpy as np
 
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.calibration import SPELLINGS, WORLD, calibration
 from eval.frame.files import picture_in, records
 from eval.frame.intervals import Score, clustered, proportion, ratio
 from eval.frame.world import EXISTENCE_QUESTION, pictures
 from eval.parsers import reader
 
 SPLITS = ("random", "popular", "adversarial")
+OLDER = 2910  # questions of COCO's random split as first released, of which published numbers of LLaVA-1.5 are; today's file has 3000
 UNDEFINED = Score(math.nan, math.nan, math.nan, 0)  # the official F1 without a true yes: a division by zero
 
 
@@ -31,17 +33,21 @@ class POPE(Benchmark):
         data: "world", an official question file, or a folder of them (`*_random.json`, `*_popular.json`, `*_adversarial.json`; POPEv2's array too).
         images: folder of the pictures that the official files name.
         suffix: text behind each question, e.g. "\\nAnswer the question using a single word or phrase.". It decides the number: state it.
+        candidates: answers whose log-probabilities are recorded, for `auc`, `ece` and `brier`: the world's two words, or on files yes and no in both
+            usual spellings, each word being worth the sum of its own.
         size: scenes of the world. seed: of the world's random absent objects. k: absent and present objects asked about in each scene.
     """
 
     parsers: ClassVar[tuple[str, ...]] = ("official", "lmms_eval", "vlmevalkit", "strict")
 
     def __init__(
-        self, data: str = "world", images: str | None = None, suffix: str = "", size: int = 500, seed: int = 0, k: int = 2, max_new_tokens: int = 8,
+        self, data: str = "world", images: str | None = None, suffix: str = "", candidates: Sequence[str] | None = None, size: int = 500,
+        seed: int = 0, k: int = 2, max_new_tokens: int = 8,
     ) -> None:
         self.data = data
         self.images = images
         self.suffix = suffix
+        self.candidates = tuple(candidates or (WORLD if data == "world" else SPELLINGS))
         self.size = size
         self.seed = seed
         self.k = k
@@ -60,7 +66,7 @@ class POPE(Benchmark):
             context = {}
         return [
             Item(f"{split}/{i}", row["image"], media[row["image"]], f"<image>\n{row['text']}{self.suffix}",
-                 {"split": split, **row}, ("yes", "no"), context.get(row["image"]), split)
+                 {"split": split, **row}, self.candidates, context.get(row["image"]), split)
             for i, (split, row) in enumerate(found)]
 
     def judge(self, row: Row, parser: str) -> Row:
@@ -136,19 +142,26 @@ def metrics(predictions: Sequence[str | None], labels: Sequence[str]) -> dict[st
 
 
 def score(rows: Sequence[Row]) -> Scored:
-    """Metrics a split, and the mean of accuracy and F1 over the splits. Rows: split, image, label, prediction (yes, no, None), matched."""
+    """Metrics a split, and the mean of accuracy and F1 over the splits, for papers mean one or the other by POPE.
+
+    Rows: split, image, label, prediction (yes, no, None), matched; and logp, where `calibration` is to be known too.
+    """
     scores: dict[str, Score] = {}
     splits: dict[str, list[Row]] = {}
     for row in rows:
         splits.setdefault(row["split"], []).append(row)
     for split, part in splits.items():
         scores |= {f"{split}/{name}": value for name, value in _of_split(part).items()}
+        sure = calibration([row.get("logp") for row in part], [row["label"] == "yes" for row in part], [row["image"] for row in part])
+        scores |= {f"{split}/{name}": value for name, value in sure.items()}
     if len(splits) > 1:
         scores |= _mean(splits)
         if any(math.isnan(scores[f"{split}/f1"].value) for split in splits):
             scores["mean/f1"] = UNDEFINED
-    remarks = tuple(f"{name} is undefined on these answers" for name, value in scores.items() if math.isnan(value.value))
-    return Scored(scores, len(rows), sum(not row["matched"] for row in rows), remarks)
+    remarks = [f"{name} is undefined on these answers" for name, value in scores.items() if math.isnan(value.value)]
+    remarks += [f"{split} has {OLDER} questions: this is the older file, and the current one has 3000" for split, part in splits.items()
+                if split.endswith("random") and len(part) == OLDER]
+    return Scored(scores, len(rows), sum(not row["matched"] for row in rows), tuple(remarks))
 
 
 def _of_split(rows: Sequence[Row]) -> dict[str, Score]:

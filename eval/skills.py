@@ -11,6 +11,7 @@ from typing import ClassVar
 from data.world import Scenes, question_set
 from data.world.splits import Name
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.calibration import WORLD, calibration
 from eval.frame.intervals import Score, proportion
 from eval.frame.world import pictures
 from eval.parsers import reader
@@ -43,7 +44,7 @@ class Skills(Benchmark):
                 picture, asked = scenes[row.scene], row.question
                 found.append(Item(
                     f"{kind}/{row.scene}/{asked.answer}", picture.name, picture.media, f"<image>\n{asked.text}",
-                    {"kind": kind, "text": asked.text, "label": asked.answer}, ("yes", "no"), picture.context, kind))
+                    {"kind": kind, "text": asked.text, "label": asked.answer}, WORLD, picture.context, kind))
         return found
 
     def judge(self, row: Row, parser: str) -> Row:
@@ -63,7 +64,10 @@ def parse(text: str, parser: str = "official") -> str | None:
 
 
 def score(rows: Sequence[Row]) -> Scored:
-    """Accuracy and yes-ratio a kind. An unparsed answer is wrong and not a yes. Rows: kind, label, prediction."""
+    """Accuracy and yes-ratio a kind, and `calibration` where log-probabilities are known. An unparsed answer is wrong and not a yes.
+
+    Rows: kind, picture, label, prediction, logp.
+    """
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(row)
@@ -71,5 +75,7 @@ def score(rows: Sequence[Row]) -> Scored:
     for kind, part in kinds.items():
         scores[f"{kind}/accuracy"] = proportion(sum(row["prediction"] == row["label"] for row in part), len(part))
         scores[f"{kind}/yes_ratio"] = proportion(sum(row["prediction"] == "yes" for row in part), len(part))
+        sure = calibration([row.get("logp") for row in part], [row["label"] == "yes" for row in part], [row["picture"] for row in part])
+        scores |= {f"{kind}/{name}": value for name, value in sure.items()}
     remarks = tuple(f"{name} is undefined: no questions" for name, value in scores.items() if math.isnan(value.value))
     return Scored(scores, len(rows), sum(row["prediction"] is None for row in rows), remarks)

@@ -1,6 +1,6 @@
 """Multiple choice: options as lines, the verdict on an answer, and accuracies of groups of answers."""
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from string import ascii_uppercase
 
 import numpy as np
@@ -36,7 +36,7 @@ def accuracy(rows: Sequence[Row]) -> Score:
     return share([row["correct"] for row in counted], [row["clip"] for row in counted])
 
 
-def share(hits: Sequence[bool], clips: Sequence[str]) -> Score:
+def share(hits: Sequence[bool], clips: Sequence[Hashable]) -> Score:
     """Share of answers that are hits. Wilson's interval where every clip is asked about once, else a bootstrap over clips."""
     if len(set(clips)) == len(clips):
         return proportion(sum(hits), len(hits))
@@ -44,7 +44,7 @@ def share(hits: Sequence[bool], clips: Sequence[str]) -> Score:
     return at_the_edge(clustered(clips, counts, lambda s: s[..., 0] / s[..., 1], len(hits)), clips)
 
 
-def at_the_edge(score: Score, clips: Sequence[str]) -> Score:
+def at_the_edge(score: Score, clips: Sequence[Hashable]) -> Score:
     """Where all answers are hits or none is, every draw of a bootstrap says the same: Wilson's interval then, over clips."""
     if score.value not in (0, 1):
         return score

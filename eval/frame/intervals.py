@@ -41,7 +41,7 @@ def proportion(hits: int, total: int) -> Score:
 
 @contextmanager
 def values_only() -> Iterator[None]:
-    """`clustered` draws nothing inside the block, and its intervals are NaN: for metrics that are computed over and over, as by a bootstrap."""
+    """`clustered` and `weighted` draw nothing inside the block, and their intervals are NaN: for metrics that are computed over and over, as by a bootstrap."""
     token = _draws.set(False)
     try:
         yield
@@ -66,10 +66,35 @@ def clustered(
             return Score(math.nan, math.nan, math.nan, n)
         if not _draws.get():
             return Score(value, math.nan, math.nan, n)
-        number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-        summed = np.zeros((len(number), counts.shape[1]))
-        np.add.at(summed, [number[name] for name in clusters], counts)
-        times = np.random.default_rng(seed).multinomial(len(summed), np.full(len(summed), 1 / len(summed)), size=draws)
+        owner, times = _drawn(clusters, draws, seed)
+        summed = np.zeros((times.shape[1], counts.shape[1]))
+        np.add.at(summed, owner, counts)
         drawn = statistic(times @ summed)
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Score(value, float(low), float(high), n)
+
+
+def weighted(
+    clusters: Sequence[Hashable], statistic: Callable[[np.ndarray], np.ndarray], draws: int = 1000, seed: int = 0, part: int = 50,
+) -> Score:
+    """Likewise for a statistic that is none of sums, such as a rank statistic: how often each row is drawn [..., R] -> values [...].
+
+    The draws are those of `clustered`. part: draws that are held in memory at a time.
+    """
+    if not len(clusters):
+        return Score(math.nan, math.nan, math.nan, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(np.ones(len(clusters))))
+        if math.isnan(value) or not _draws.get():
+            return Score(value, math.nan, math.nan, len(clusters))
+        owner, times = _drawn(clusters, draws, seed)
+        drawn = np.concatenate([statistic(times[at:at + part, owner].astype(np.float64)) for at in range(0, draws, part)])
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return Score(value, float(low), float(high), len(clusters))
+
+
+def _drawn(clusters: Sequence[Hashable], draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster of each row [R], and how often each draw holds each cluster [draws, clusters]."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    times = np.random.default_rng(seed).multinomial(len(number), np.full(len(number), 1 / len(number)), size=draws)
+    return np.array([number[name] for name in clusters]), times

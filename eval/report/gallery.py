@@ -2,7 +2,6 @@
 import base64
 import inspect
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 from data.world import Scenes
 from data.world.splits import Name
 from eval.frame.benchmark import Item, Row
+from eval.frame.calibration import p_yes
 from eval.frame.find import benchmark_class
 from eval.report.run import Filed
 from mm.analysis import Look, looks, occlusion, overlay, seen
@@ -74,7 +74,7 @@ def false_alarms(rows: Sequence[Row], limit: int) -> list[Row]:
     """The surest yes to an absent object, one a picture; of the adversarial split where there is one."""
     wrong = [row for row in rows if row["label"] == "no" and row["prediction"] == "yes"]
     hard = [row for row in wrong if row.get("split") == "adversarial"] or wrong
-    return first_of_each(sorted(hard, key=lambda row: -(probability(row) or 0)), limit)
+    return first_of_each(sorted(hard, key=lambda row: -(p_yes(row.get("logp")) or 0)), limit)
 
 
 def worst_captions(rows: Sequence[Row], limit: int) -> list[Row]:
@@ -88,14 +88,6 @@ def first_of_each(rows: Iterable[Row], limit: int) -> list[Row]:
     for row in rows:
         pictures.setdefault(row["picture"], row)
     return list(pictures.values())[:limit]
-
-
-def probability(row: Row) -> float | None:
-    """P(yes) against no, from the recorded log-probabilities."""
-    logp = row.get("logp") or {}
-    if not {"yes", "no"} <= set(logp):
-        return None
-    return 1 / (1 + math.exp(min(700.0, logp["no"] - logp["yes"])))
 
 
 # --- their pictures
@@ -118,7 +110,7 @@ def answer_cards(vlm: VLM, filed: Filed, rows: Sequence[Row], key: str, places: 
         frame, look = sample.media[0].frames[0], seen_by[0]
         heats = (Heat(drawn(vlm, frame, look.maps[0][0]), f"looked: {look.mass:.0%} of attention"), *decided(vlm, sample, 0, places, "decided"))
         cards.append(Card(row[key], embedded(frame), heats, words_of(sample.turns[0].question), escape(row["answer"]), row["label"], row["correct"],
-                          probability(row), content(row["picture"])))
+                          p_yes(row.get("logp")), content(row["picture"])))
     return cards
 
 

@@ -8,9 +8,10 @@ import torch
 
 from data.world import WORDS
 from eval.__main__ import main as evaluate
+from eval.frame.calibration import p_yes
 from eval.report.__main__ import main
 from eval.report.chart import Line, line_chart, series, smoothed, ticks
-from eval.report.gallery import content, examples, false_alarms, marked, probability, worst_captions
+from eval.report.gallery import content, examples, false_alarms, marked, worst_captions
 from eval.report.numbers import compact, count, duration, interval, percent
 from eval.report.run import read_run
 from eval.report.scores import verdict
@@ -117,7 +118,7 @@ def test_examples_are_the_first_of_each_kind_about_different_pictures() -> None:
 def test_the_surest_false_yes_comes_first_and_once_a_picture() -> None:
     rows = [row("a", "no", "yes", yes=1.0), row("b", "no", "yes", yes=3.0), row("b", "no", "yes", yes=2.0), row("c", "yes", "yes", yes=9.0)]
     assert [found["picture"] for found in false_alarms(rows, 5)] == ["b", "a"]
-    assert probability(rows[0]) == pytest.approx(1 / (1 + torch.tensor(-1.0).exp().item()))
+    assert p_yes(rows[0]["logp"]) == pytest.approx(1 / (1 + torch.tensor(-1.0).exp().item()))
 
 
 def test_the_worst_caption_has_most_words_for_nothing() -> None:
