@@ -283,8 +283,9 @@ def _place(split: str) -> int:
 
 
 def _row(record: Row, number: int, file: Path) -> Row:
-    if "query" in record:  # POPEv2
-        record = {"question_id": number, "image": record.get("image_name"), "text": record["query"], "label": record.get("label")}
+    if "query" in record:  # POPEv2, whose picture names begin with a slash and are meant to lie in a folder all the same
+        image = str(record.get("image_name") or "").lstrip("/") or None
+        record = {"question_id": number, "image": image, "text": record["query"], "label": record.get("label")}
     missing = [key for key in ("image", "text", "label") if not isinstance(record.get(key), str)]
     if missing:
         raise ValueError(f"{file}, row {number}: no {' and no '.join(missing)}; a POPE row is {{question_id, image, text, label}}")

@@ -76,8 +76,8 @@ def test_reads_json_lines_arrays_and_the_second_version(tmp_path: Path) -> None:
     assert {split: len(rows) for split, rows in found.items()} == {"coco/random": 2, "coco/adversarial": 3, "gqa/popular": 1}
     second = tmp_path / "v2.json"
     text = "Is there a cat in the image?"
-    second.write_text(json.dumps([{"image_id": 7, "image_name": "b.jpg", "target_object": "cat", "query": text, "label": "No"}]))
-    assert load(second) == {"v2": [{"question_id": 1, "image": "b.jpg", "text": text, "label": "no"}]}
+    second.write_text(json.dumps([{"image_id": 7, "image_name": "/images/b.jpg", "target_object": "cat", "query": text, "label": "No"}]))
+    assert load(second) == {"v2": [{"question_id": 1, "image": "images/b.jpg", "text": text, "label": "no"}]}
 
 
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:
