@@ -142,7 +142,7 @@ def metrics(predictions: Sequence[str | None], labels: Sequence[str]) -> dict[st
 
 
 def score(rows: Sequence[Row]) -> Scored:
-    """Metrics a split, and the mean of accuracy and F1 over the splits, for papers mean one or the other by POPE.
+    """Metrics a split, and the mean of accuracy and F1 over the splits of each source, for papers mean one or the other by POPE.
 
     Rows: split, image, label, prediction (yes, no, None), matched; and logp, where `calibration` is to be known too.
     """
@@ -154,10 +154,13 @@ def score(rows: Sequence[Row]) -> Scored:
         scores |= {f"{split}/{name}": value for name, value in _of_split(part).items()}
         sure = calibration([row.get("logp") for row in part], [row["label"] == "yes" for row in part], [row["image"] for row in part])
         scores |= {f"{split}/{name}": value for name, value in sure.items()}
-    if len(splits) > 1:
-        scores |= _mean(splits)
-        if any(math.isnan(scores[f"{split}/f1"].value) for split in splits):
-            scores["mean/f1"] = UNDEFINED
+    for source in dict.fromkeys(split.rpartition("/")[0] for split in splits):
+        own = {split: part for split, part in splits.items() if split.rpartition("/")[0] == source}
+        if len(own) > 1:
+            mean = _mean(own)
+            if any(math.isnan(scores[f"{split}/f1"].value) for split in own):
+                mean["mean/f1"] = UNDEFINED
+            scores |= {f"{source}/{name}" if source else name: value for name, value in mean.items()}
     remarks = [f"{name} is undefined on these answers" for name, value in scores.items() if math.isnan(value.value)]
     remarks += [f"{split} has {OLDER} questions: this is the older file, and the current one has 3000" for split, part in splits.items()
                 if split.endswith("random") and len(part) == OLDER]

@@ -80,6 +80,15 @@ def test_reads_json_lines_arrays_and_the_second_version(tmp_path: Path) -> None:
     assert load(second) == {"v2": [{"question_id": 1, "image": "images/b.jpg", "text": text, "label": "no"}]}
 
 
+def test_means_are_over_the_splits_of_one_source() -> None:
+    rows = [{"split": f"{source}/{split}", "image": str(i), "label": "yes", "prediction": "yes" if i < right else "no", "matched": True}
+            for source, right in (("coco", 4), ("gqa", 2)) for split in SPLITS for i in range(4)]
+    scores = score(rows).scores
+    assert {name: value.value for name, value in scores.items() if "mean/accuracy" in name} == {"coco/mean/accuracy": 1.0, "gqa/mean/accuracy": 0.5}
+    older = [{**rows[0], "split": "coco/random"}] * 2910
+    assert any("older file" in remark for remark in score(older).remarks)
+
+
 def test_a_malformed_row_is_named(tmp_path: Path) -> None:
     file = tmp_path / "coco_pope_random.json"
     file.write_text('{"question_id": 1, "image": "a.jpg", "text": "?", "label": "yes"}\n{"question_id": 2, \n')
