@@ -3,20 +3,20 @@
 The model describes a picture. Each word of the description that names an object is looked up among the picture's objects: CHAIR_i is the share of
 such mentions without an object, CHAIR_s the share of captions with at least one. Both grow with length, so length and recall stand beside them.
 """
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.captions import caption_row, coco_annotations, ground_truth
 from eval.frame.files import picture_in, records
 from eval.frame.intervals import Score, clustered, proportion
 from eval.frame.world import CAPTION_QUESTION, SYNONYMS, pictures
-from eval.text.objects import COCO_DOUBLES, Mentions, ObjectWords, singular_words
+from eval.text.objects import COCO_DOUBLES, ObjectWords, singular_words
 from eval.text.singular import singular
 from eval.text.synonyms import Synonyms
 from eval.text.words import words
@@ -98,19 +98,6 @@ def _base_forms(text: str, synonyms: Synonyms) -> Callable[[str], list[str]]:
     return lemmas
 
 
-# --- parse and score
-
-
-def caption_row(image_id: Any, mentions: Mentions, truth: set[str]) -> Row:
-    """Verdict on one caption: mentions without an object (repeats count), objects that are mentioned (types), metrics of this caption alone."""
-    wrong = [[word, node] for word, node in zip(mentions.objects, mentions.nodes, strict=True) if node not in truth]
-    right = set(mentions.nodes) & truth
-    return {
-        "image_id": image_id, "words": list(mentions.words), "generated": list(mentions.nodes), "hallucinated": wrong, "gt": sorted(truth),
-        "recalled": sorted(right), "chair_s": int(bool(wrong)), "chair_i": len(wrong) / len(mentions.nodes) if mentions.nodes else 0.0,
-        "recall": len(right) / len(truth) if truth else 0.0}
-
-
 def score(rows: Sequence[Row]) -> Scored:
     """Metrics of caption rows. chair_s: captions with a wrong mention; chair_i: wrong mentions over mentions; recall: objects mentioned over objects,
     both over all captions; length: mean words a caption (OPERA prints it as Len, divided by 100). unparsed: captions that name no object."""
@@ -125,52 +112,6 @@ def score(rows: Sequence[Row]) -> Scored:
     silent = sum(not row["generated"] for row in rows)
     remarks = tuple(f"{name} is undefined: nothing to divide by" for name, value in scores.items() if math.isnan(value.value))
     return Scored(scores, len(rows), silent, remarks)
-
-
-# --- ground truth
-
-
-def ground_truth(
-    instances: Iterable[tuple[Any, str]], captions: Iterable[tuple[Any, str]], object_words: ObjectWords,
-) -> dict[Any, set[str]]:
-    """Nodes of each image: categories of its instances, and the objects that its reference captions name."""
-    found: dict[Any, set[str]] = {}
-    for image, category in instances:
-        node = object_words.synonyms.node(category)
-        if node is None:
-            raise ValueError(f"category {category!r} of image {image} is not in the synonym file; is it the file for this data set?")
-        found.setdefault(image, set()).add(node)
-    for image, caption in captions:
-        found.setdefault(image, set()).update(object_words(caption).nodes)
-    return found
-
-
-def coco_annotations(files: Sequence[str], ids: set[int]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """(image, category name) and (image, reference caption) of the given images, from COCO instances and captions files in any order."""
-    instances: list[tuple[int, str]] = []
-    captions: list[tuple[int, str]] = []
-    for file in files:
-        try:
-            content = json.loads(Path(file).read_text(encoding="utf-8"))
-            names = {category["id"]: category["name"] for category in content.get("categories", ())}
-            for entry in content["annotations"]:
-                if entry["image_id"] not in ids:
-                    continue
-                if "caption" in entry:
-                    captions.append((entry["image_id"], entry["caption"]))
-                else:
-                    instances.append((entry["image_id"], names[entry["category_id"]]))
-        except OSError as error:
-            raise ValueError(f"cannot read the annotation file {file}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{file} is not a COCO annotation file ({type(error).__name__}: {error}); expected {{'annotations': [...], 'categories': [...]}}"
-            ) from error
-    if not instances or not captions:
-        raise ValueError(
-            f"{', '.join(files)} hold {len(instances)} instances and {len(captions)} captions of the {len(ids)} images; CHAIR needs both: "
-            "give an instances_*.json and a captions_*.json of the same split")
-    return instances, captions
 
 
 def image_ids(path: Path) -> list[int]:

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from eval.chair import caption_row, score
+from eval.chair import score
+from eval.frame.captions import caption_row
 from eval.frame.intervals import Score, clustered, proportion
 from eval.frame.paired import aligned, difference, mcnemar
 from eval.pope import POPE

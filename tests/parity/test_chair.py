@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from eval.chair import caption_row, coco_annotations, ground_truth, image_ids, score
+from eval.chair import image_ids, score
+from eval.frame.captions import caption_row, coco_annotations, ground_truth
 from eval.text.objects import COCO_DOUBLES, Mentions, ObjectWords, singular_words
 from eval.text.singular import singular
 from eval.text.synonyms import Synonyms
