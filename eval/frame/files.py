@@ -1,4 +1,6 @@
-"""Reading what users bring: records of JSON arrays, JSON-lines and Parquet files, and pictures of a folder."""
+"""Reading what users bring: records of JSON arrays, JSON-lines and Parquet files, and pictures of a folder or in base64."""
+import base64
+import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -56,5 +58,21 @@ def picture_in(folder: str | None, name: str) -> Callable[[], tuple[Media, ...]]
         if folder is None:
             raise ValueError(f"picture {name!r} is needed and no image folder was given; pass --images with the folder that holds it")
         return (Media(load_image(Path(folder) / name)[None]),)
+
+    return read
+
+
+def picture_of(folder: str | None, value: str, name: str) -> Callable[[], tuple[Media, ...]]:
+    """Likewise of a picture that is given as a file's name, or as its content in base64. name: what errors call it. A name has a full stop, which
+    base64 has not."""
+    if "." in value:
+        return picture_in(folder, value)
+
+    def read() -> tuple[Media, ...]:
+        try:
+            content = base64.b64decode(value, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"{name}: neither the name of a file nor a picture in base64 ({error}): {value[:60]!r}") from error
+        return (Media(load_image(content, name=name)[None]),)
 
     return read

@@ -1,5 +1,5 @@
 """Object words of a caption, as CHAIR finds them: base forms -> double words -> synonym table."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.text.singular import singular
@@ -11,9 +11,11 @@ DOUBLE_NAMES = (
     "parking meter", "suit case", "sports ball", "baseball bat", "baseball glove", "tennis racket", "wine glass", "hot dog", "cell phone",
     "mobile phone", "teddy bear", "hair drier", "potted plant", "bow tie", "laptop computer", "stove top oven", "home plate", "train track")
 ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub")
-COCO_DOUBLES: Mapping[str, str] = {
-    **{name: name for name in DOUBLE_NAMES}, **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in ANIMALS},
+REPLACED: Mapping[str, str] = {  # no names of the table, and what they say
+    **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in ANIMALS},
     "passenger jet": "jet", "passenger train": "train", "bow tie": "tie", "toilet seat": "toilet", "wine glas": "wine glass"}
+NO_OBJECTS = ("home plate", "train track")  # merged on purpose, so that neither plate nor train is found in them
+COCO_DOUBLES: Mapping[str, str] = {**{name: name for name in DOUBLE_NAMES}, **REPLACED}
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,32 @@ class ObjectWords:
 
     def of_words(self, base: Sequence[str]) -> Mentions:
         """Mentions of words that are already in base form."""
-        merged = self._merge(base)
-        if "toilet" in merged and "seat" in merged:  # "the seat of the toilet" is no chair
-            merged = [word for word in merged if word != "seat"]
-        found = [(word, node) for word in merged if (node := self.synonyms.node(word)) is not None]
-        return Mentions(tuple(merged), tuple(word for word, _ in found), tuple(node for _, node in found))
+        return self.of_names([name for name, _ in self._merged(base)])
 
-    def _merge(self, base: Sequence[str]) -> list[str]:
+    def of_names(self, names: Sequence[str]) -> Mentions:
+        """Mentions of names that stay as they are, of two words or of one."""
+        if "toilet" in names and "seat" in names:  # "the seat of the toilet" is no chair
+            names = [name for name in names if name != "seat"]
+        found = [(name, node) for name in names if (node := self.synonyms.node(name)) is not None]
+        return Mentions(tuple(names), tuple(name for name, _ in found), tuple(node for _, node in found))
+
+    def double_names(self, base: Sequence[str]) -> list[str]:
+        """Of words in base form, those two by two that are one name, and what replaces them."""
+        return [name for name, is_double in self._merged(base) if is_double]
+
+    def _merged(self, base: Sequence[str]) -> Iterator[tuple[str, bool]]:
         """Greedily from the left; the bigram's replacement is no part of the next one."""
-        out, i = [], 0
+        i = 0
         while i < len(base):
             double = self.doubles.get(" ".join(base[i:i + 2])) if i + 1 < len(base) else None
-            out.append(base[i] if double is None else double)
+            yield (base[i], False) if double is None else (double, True)
             i += 1 if double is None else 2
-        return out
+
+
+def doubles_of(synonyms: Synonyms) -> dict[str, str]:
+    """Two-word names, where the table itself says which there are: all its names of several words, as RLHF-V's evaluation takes them. One of three
+    words is never found."""
+    return {**{name: name for name in (*synonyms.names, *NO_OBJECTS) if " " in name}, **REPLACED}
 
 
 def singular_words(caption: str) -> list[str]:

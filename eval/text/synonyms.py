@@ -14,6 +14,11 @@ class Synonyms:
         self.nodes = tuple(line[0] for line in table)
         self._node = {word: line[0] for line in table for word in line}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every word that names something."""
+        return tuple(self._node)
+
     def node(self, word: str) -> str | None:
         return self._node.get(word)
 

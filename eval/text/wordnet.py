@@ -1,11 +1,11 @@
-"""Lemmas of a caption by tagger and WordNet: the text pipeline of OPERA's and CCA's CHAIR, and of AMBER.
+"""Lemmas of a caption by tagger and WordNet: the text pipeline of OPERA's and CCA's CHAIR, of AMBER, and of Object HalBench.
 
 Needs NLTK and its data on disk (extra `chair`).
 """
 from typing import Any
 
 NEEDED = ("tokenizers/punkt_tab", "taggers/averaged_perceptron_tagger_eng", "corpora/wordnet")
-WITHOUT = "a reader without it (--chair.text singular, --amber.nouns words)"
+WITHOUT = "a reader without it (--chair.text singular, --amber.nouns words, --object_halbench.text singular)"
 WORDNET_CLASS = {"J": "a", "V": "v", "N": "n", "R": "r"}
 
 
@@ -21,6 +21,26 @@ def nouns(caption: str) -> list[str]:
     nltk = _nltk()
     lemmatiser = nltk.stem.WordNetLemmatizer()
     return [lemmatiser.lemmatize(word) for word, tag in nltk.pos_tag(nltk.word_tokenize(caption)) if tag.startswith("NN")]
+
+
+def noun_lemmas(caption: str) -> list[str]:
+    """Lower-cased words, each lemmatised as if it were a noun, without a tagger: the fallback of Object HalBench. Errors as of `lemmas`."""
+    nltk = _nltk()
+    lemmatiser = nltk.stem.WordNetLemmatizer()
+    return [lemmatiser.lemmatize(word) for word in nltk.word_tokenize(caption.lower())]
+
+
+def noun_runs(name: str) -> list[str]:
+    """What a phrase names: its runs of neighbouring nouns, lemmatised, so "tennis player" for "a young tennis player". Errors as of `lemmas`.
+
+    RLHF-V's evaluation tags with a model of spaCy; NLTK's tagger stands in for it here, so single phrases may differ.
+    """
+    nltk = _nltk()
+    lemmatiser = nltk.stem.WordNetLemmatizer()
+    runs: list[list[str]] = [[]]
+    for word, tag in nltk.pos_tag(["a", *nltk.word_tokenize(name.lower())]):
+        runs = [*runs[:-1], [*runs[-1], lemmatiser.lemmatize(word)]] if tag.startswith("NN") else [*runs, []]
+    return [" ".join(run) for run in runs if run]
 
 
 def _nltk() -> Any:
