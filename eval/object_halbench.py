@@ -5,29 +5,39 @@ Pictures of COCO are described in answer to eight different prompts. A language 
 against the picture as in CHAIR. `response` is the share of answers with a wrong object among those that mention one at all, `mention` that of wrong
 mentions; lower is better, and recall and length say at what price.
 """
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.benchmark import Item, Row, Scored
 from eval.frame.captions import caption_row, coco_annotations, ground_truth
 from eval.frame.clips import with_fields
-from eval.frame.extraction import Asker, Extraction, asker
 from eval.frame.files import picture_of, records
 from eval.frame.intervals import clustered, proportion
+from eval.judges import Judge, JudgedBenchmark, Prompt
 from eval.text.objects import Mentions, ObjectWords, doubles_of, singular_words
 from eval.text.synonyms import Synonyms
 from mm.sample import PLACEHOLDERS
 
 SHORT = 3  # an answer of no more words mentions nothing, whoever extracts
+EXTRACTION = """A model was asked about a picture, and this is what it answered.
+
+Question: {question}
+
+Answer: {answer}
+
+List every thing that the answer says can be seen in the picture. Take only things that the answer names, and of each only its name, without colour,
+material, number or other properties. Reply with a JSON list of strings and nothing else, like ["dog", "tennis racket"]; with [] if it names nothing.
+"""
 COUNTS = ("hallucinated", "generated", "recalled", "gt")
 
 
-class ObjectHalBench(Benchmark):
+class ObjectHalBench(JudgedBenchmark):
     """Descriptions of the pictures in the user's copy, with the user's own COCO annotations.
 
     Args:
@@ -36,21 +46,20 @@ class ObjectHalBench(Benchmark):
         annotations: COCO `instances_*.json` and `captions_*.json` that cover the pictures; the official script takes those of train2014 and val2014.
         synonyms: the refined synonym file, `synonyms_refine.txt` of RLHF-V, whose names of several words are kept together.
         text: base forms: "nouns" of WordNet (official; needs NLTK), or "singular" by rule, which needs nothing and is our own choice.
-        judge: a language model that lists the objects of an answer: {class_path, init_args} of any class with a method `ask(prompts)` that gives
-            replies. Without one the words of the answer are looked up instead, which is the script's own fallback; the two give different numbers.
-        extraction: file with what the judge is asked, {question} and {answer} in it. By default it is asked in our own words, and a number that is to
-            equal a published one needs the script's.
+        judge: a language model that lists the objects of an answer. Without one the words of the answer are looked up instead, which is the script's
+            own fallback; the two give different numbers.
+        extraction_prompt: file with what the judge is asked, {question} and {answer} in it. By default it is asked in our own words, and a number
+            that is to equal a published one needs the script's.
     """
 
     def __init__(self, data: str, annotations: Sequence[str], synonyms: str, images: str | None = None, text: Literal["nouns", "singular"] = "nouns",
-                 judge: Asker | dict[str, Any] | None = None, extraction: str | None = None, max_new_tokens: int = 512) -> None:
+                 judge: Judge | None = None, extraction_prompt: str | None = None, max_new_tokens: int = 512) -> None:
+        super().__init__(judge, {"extraction": Prompt.read(extraction_prompt, EXTRACTION, ("question", "answer"))}, max_new_tokens)
         self.data = data
         self.images = images
         self.annotations = tuple(annotations)
         self.synonyms = synonyms
         self.text = text
-        self.max_new_tokens = max_new_tokens
-        self._extraction = Extraction(asker(judge), extraction) if judge is not None else None
 
     def items(self) -> list[Item]:
         file = Path(self.data)
@@ -65,13 +74,13 @@ class ObjectHalBench(Benchmark):
                 {"image_id": row["image_id"], "question": question, "objects": sorted(truth.get(row["image_id"], ()))}))
         return found
 
-    def consult(self, rows: Sequence[Row], folder: Path, parser: str = "official") -> Sequence[Row]:
-        if self._extraction is None:
+    def consult(self, rows: Sequence[Row], folder: Path, parser: str) -> Sequence[Row]:
+        if self._judge is None:
             return rows
         long = [row for row in rows if len(caption_of(row["answer"]).split()) > SHORT]
-        listed = self._extraction.ask([(row["question"], caption_of(row["answer"])) for row in long], folder / "object_halbench.extracted.jsonl")
-        found = {row["id"]: objects for row, objects in zip(long, listed, strict=True)}
-        return [{**row, "extracted": found.get(row["id"], [])} for row in rows]
+        replies = self.replies("extraction", [{"question": row["question"], "answer": caption_of(row["answer"])} for row in long], folder)
+        listed = {row["id"]: objects_in(reply) for row, reply in zip(long, replies, strict=True)}
+        return [{**row, "extracted": listed.get(row["id"], [])} for row in rows]
 
     def judge(self, row: Row, parser: str) -> Row:
         caption = caption_of(row["answer"])
@@ -88,7 +97,7 @@ class ObjectHalBench(Benchmark):
 
     def aggregate(self, rows: Sequence[Row]) -> Scored:
         scored = score(rows)
-        by = f"objects listed by {self._extraction.name}" if self._extraction else "without a language model: words of the answers were looked up"
+        by = f"objects listed by {self._judge.name}" if self._judge else "without a language model: words of the answers were looked up"
         return Scored(scored.scores, scored.n, scored.unparsed, (*scored.remarks, by))
 
     def export(self, rows: Sequence[Row]) -> Mapping[str, Iterable[Row]]:
@@ -127,6 +136,17 @@ def caption_of(answer: str) -> str:
 def words_in(caption: str) -> int:
     """Its length as the script counts it: parts between single blanks, one of an empty answer."""
     return len(caption.strip().split(" "))
+
+
+def objects_in(reply: str) -> list[str] | None:
+    """The objects in a judge's reply: a JSON list, or one on the last line, as in the script. None where there is none; there it is asked again."""
+    for text in (reply, reply.strip().split("\n")[-1] if '["' in reply else ""):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            continue
+        return [str(name) for name in found] if isinstance(found, list) else None
+    return None
 
 
 # --- score

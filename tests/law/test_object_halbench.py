@@ -2,16 +2,16 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from eval.__main__ import Options, evaluate, main, parse
-from eval.frame.extraction import Extraction
+from eval.__main__ import Options, evaluate, main
 from eval.frame.files import picture_of
 from eval.frame.result import Result
+from eval.judges import Judge
 from eval.object_halbench import ObjectHalBench
 from tests.answering import saved
 from tests.scripted import Scripted
@@ -37,22 +37,25 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def bench(copy: Path, judge: object = None, extraction: str | None = None) -> ObjectHalBench:
+def bench(copy: Path, judge: Judge | None = None, prompt: str | None = None) -> ObjectHalBench:
     return ObjectHalBench(str(copy / "bench.jsonl"), [str(copy / "instances.json"), str(copy / "captions.json")], str(copy / "synonyms.txt"),
-                          str(copy / "images"), "singular", judge, extraction)  # type: ignore[arg-type]
+                          str(copy / "images"), "singular", judge, prompt)
 
 
-class Lister:
-    """Replies by rule, in reverse order, as a judge does that is asked in parallel."""
+class Lister(Judge):
+    """Lists by rule what it finds in the answer."""
 
     name = "lister"
+    system = ""
+    max_tokens = 9
 
-    def __init__(self, *replies: str) -> None:
-        self.replies, self.asked = replies, list[str]()
+    def __init__(self, replies: dict[str, str]) -> None:
+        self.replies, self._asked = replies, list[str]()
 
-    def ask(self, prompts: Sequence[str]) -> list[tuple[int, str]]:
-        self.asked += prompts
-        return [(i, self.replies[i]) for i in reversed(range(len(prompts)))]
+    def ask(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        self._asked += prompts
+        for index in reversed(range(len(prompts))):
+            yield index, next((reply for word, reply in self.replies.items() if word in prompts[index]), "I cannot tell.")
 
 
 def test_the_command_describes_scores_and_exports(copy: Path) -> None:
@@ -73,7 +76,7 @@ def test_the_command_describes_scores_and_exports(copy: Path) -> None:
 def test_a_judge_lists_what_long_answers_mention_and_is_asked_once(copy: Path) -> None:
     said = {QUESTIONS[0]: "A {answer} puppy on a sofa and a sofa.", QUESTIONS[1]: "There is a dog and a star.", "Tell me about it.": "A dog."}
     model = Scripted(lambda item: said[item.question.removeprefix("<image>\n")])
-    judge = Lister('["puppy", "sofa", "sofas"]', '["a dog", "a star"]')
+    judge = Lister({"puppy": '["puppy", "sofa", "sofas"]', "star": '["a dog", "a star"]'})
     for _ in range(2):
         result = evaluate("object_halbench", bench(copy, judge), model, Options(model="m", out=str(copy / "out")))  # type: ignore[arg-type]
         scores = {name: score["value"] for name, score in result.scores.items()}
@@ -81,31 +84,20 @@ def test_a_judge_lists_what_long_answers_mention_and_is_asked_once(copy: Path) -
         assert scores["recall"] == 3 / 5  # the third answer has three words at most, so nobody is asked about it
         assert (result.n, result.unparsed) == (3, 1)
         assert "objects listed by lister" in result.remarks
-    assert len(judge.asked) == 2
-    assert said[QUESTIONS[0]] in judge.asked[0]
-    assert QUESTIONS[1] in judge.asked[1]
+    assert len(judge._asked) == 2
+    assert said[QUESTIONS[0]] in judge._asked[0]
+    assert QUESTIONS[1] in judge._asked[1]
+    assert result.settings["judge"]["name"] == "lister"
 
 
 def test_a_reply_without_a_list_leaves_its_answer_out_and_is_counted(copy: Path) -> None:
-    model = Scripted(lambda item: "There is a star and a dog.")
-    judge = Lister('["star"]', "I cannot tell.", '["dog"]')
+    said = {QUESTIONS[0]: "There is a star and more.", QUESTIONS[1]: "I do not see it.", "Tell me about it.": "There is one dog here."}
+    model = Scripted(lambda item: said[item.question.removeprefix("<image>\n")])
+    judge = Lister({"star": '["star"]', "here": '["dog"]'})
     result = evaluate("object_halbench", bench(copy, judge), model, Options(model="m", out=str(copy / "out")))  # type: ignore[arg-type]
     assert (result.n, result.unparsed) == (3, 1)
     assert result.scores["response"] | {"low": 0, "high": 0} == {"value": 0.5, "low": 0, "high": 0, "n": 2}
     assert any("1 replies of the judge hold no list" in remark for remark in result.remarks)
-
-
-def test_replies_that_came_before_a_failure_are_kept(copy: Path) -> None:
-    file = copy / "kept.jsonl"
-    first, answers = Lister('["dog"]'), [("q", "one two three four"), ("q", "five six seven eight")]
-    Extraction(first).ask(answers[:1], file)
-    file.write_text(file.read_text() + '{"key": "cut sho')
-    with pytest.raises(ValueError, match="no reply to 1 of 1 prompts"):
-        Extraction(type("Silent", (), {"name": "lister", "ask": lambda self, prompts: []})()).ask(answers, file)
-    later = Lister('["star"]')
-    assert Extraction(later).ask(answers, file) == [["dog"], ["star"]]
-    assert len(later.asked) == 1
-    assert Extraction(Lister()).ask(answers, file) == [["dog"], ["star"]]
 
 
 @pytest.mark.parametrize(("answer", "said"), [
@@ -119,31 +111,12 @@ def test_odd_answers_are_counted_and_break_nothing(copy: Path, answer: str, said
     assert result.scores["chair_s"]["value"] is not None
 
 
-class Patient:
-    """A judge that users bring."""
-
-    def __init__(self, replies: int) -> None:
-        self.name = f"patient {replies}"
-
-    def ask(self, prompts: Sequence[str]) -> list[str]:
-        return ["[]"] * len(prompts)
-
-
-def test_a_judge_is_described_on_the_command_line() -> None:
-    given = ["--model", "m", "--config", "configs/eval/object_halbench.yaml", "--object_halbench.judge"]
-    path = f"{Patient.__module__}.Patient"
-    _, found = parse(["object_halbench"], [*given, f"{{class_path: {path}, init_args: {{replies: 3}}}}"])
-    assert any("patient 3" in remark for remark in found["object_halbench"].aggregate([]).remarks)
-    with pytest.raises(ValueError, match="Path has none"):
-        parse(["object_halbench"], [*given, "{class_path: pathlib.Path, init_args: {}}"])
-
-
 def test_what_is_wrong_in_a_copy_is_named(copy: Path) -> None:
     with pytest.raises(ValueError, match=r"row 4: neither the name of a file nor a picture in base64"):
         picture_of(None, "~~~", "bench.jsonl, row 4")()
     (copy / "prompt.txt").write_text("List the objects of {answer}")
-    with pytest.raises(ValueError, match=r"prompt.txt has no \{question\}"):
-        bench(copy, Lister(), str(copy / "prompt.txt"))
+    with pytest.raises(ValueError, match=r"prompt.txt has no {question}"):
+        bench(copy, Lister({}), str(copy / "prompt.txt"))
     (copy / "bench.jsonl").write_text('{"image_id": "x", "image": "3.png", "question": "?"}\n')
     with pytest.raises(ValueError, match="row 1: expected the number of a COCO picture"):
         bench(copy).items()

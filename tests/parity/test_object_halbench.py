@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from eval.frame.benchmark import Row
-from eval.frame.extraction import objects_in
-from eval.object_halbench import ObjectHalBench, judged, score
+from eval.object_halbench import ObjectHalBench, judged, objects_in, score
 from eval.text.objects import Mentions, ObjectWords, doubles_of
 from eval.text.singular import singular
 from eval.text.synonyms import Synonyms
