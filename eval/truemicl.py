@@ -62,6 +62,10 @@ class TrueMICL(Benchmark):
         read = exactly if self.data == "world" or parser == "strict" else keywords
         return verdict(row, read)
 
+    def cluster(self, row: Row) -> str:
+        """A gain is of one episode under two controls."""
+        return str(row["episode"])
+
     def aggregate(self, rows: Sequence[Row]) -> Scored:
         return score(rows)
 

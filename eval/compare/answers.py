@@ -2,8 +2,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
+from eval.frame import calibration
 from eval.frame.benchmark import Row
 
 Kind = Literal["yes_no", "correct", "captions", "other"]
@@ -31,14 +30,8 @@ def yes_no(row: Row) -> tuple[str | None, str | None]:
 
 
 def p_yes(row: Row) -> float | None:
-    """Probability of yes against no, from recorded log-probabilities; None without them. Spellings of a word count together, whatever their case."""
-    words: dict[str, list[float]] = {"yes": [], "no": []}
-    for text, value in (row.get("logp") or {}).items():
-        words.get(text.strip().lower(), []).append(value)
-    if not words["yes"] or not words["no"]:
-        return None
-    yes, no = (np.logaddexp.reduce(values) for values in words.values())
-    return float(np.exp(-np.logaddexp(0.0, no - yes)))
+    """Probability of yes against no, from recorded log-probabilities; None without them."""
+    return calibration.p_yes(row.get("logp"))
 
 
 def is_right(row: Row) -> bool | None:

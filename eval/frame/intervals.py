@@ -41,7 +41,7 @@ def proportion(hits: int, total: int) -> Score:
 
 @contextmanager
 def values_only() -> Iterator[None]:
-    """`clustered` and `weighted` draw nothing inside the block, and their intervals are NaN: for metrics that are computed over and over, as by a bootstrap."""
+    """`clustered` and `weighted` draw nothing inside the block, and intervals are NaN: for metrics that are computed again and again, as by draws."""
     token = _draws.set(False)
     try:
         yield

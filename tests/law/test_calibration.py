@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval.frame.calibration import BINS, METRICS, calibration, p_yes
-from eval.frame.intervals import clustered, weighted
+from eval.frame.intervals import clustered, values_only, weighted
 from eval.pope import score
 
 
@@ -72,3 +72,8 @@ def test_both_bootstraps_draw_the_same_pictures() -> None:
     names = [i // 3 for i in range(90)]
     of_sums = clustered(names, np.stack([hits, np.ones(90)], 1), lambda s: s[..., 0] / s[..., 1], 90)
     assert weighted(names, lambda times: (times * hits).sum(-1) / times.sum(-1)) == of_sums
+    with values_only():
+        alone = calibration([logp(0.2 + hit / 2) for hit in hits], hits.tolist(), names)
+    assert alone["auc"].value == 1.0
+    assert math.isnan(alone["auc"].low)
+    assert math.isnan(alone["ece"].high)

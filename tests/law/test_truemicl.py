@@ -95,6 +95,7 @@ def test_controls_change_what_they_say_and_nothing_else() -> None:
         else:
             assert before == after
             assert not set(plain.row["known"]) & set(changed.question.split())
+        assert TrueMICL().cluster(plain.row) == TrueMICL().cluster(changed.row)
     assert moved > 6
     assert len({item.picture for item in items.values()}) == len(items)  # else one control's pictures would be taken for another's
 
