@@ -8,7 +8,7 @@ from torch import Tensor
 from mm.attention import Active
 from mm.attention.active import bends_rows, moves_mass, scales_scores
 from mm.attention.reference import scores
-from mm.reweight import ACT, CMAI, DARA, DMA, PAI, PAINT, VAR, Reweight, Rule, ZeroTuning
+from mm.reweight import ACT, CMAI, DARA, DMA, PAI, PAINT, VAR, HeadGate, Reweight, Rule, ZeroTuning
 from mm.reweight.dma import Form as Choice
 from mm.tokens import TokenMap
 from tests.toys import random_qkv
@@ -112,6 +112,7 @@ RULES: dict[str, Callable[[TokenMap], list[Rule]]] = {
     "paint": lambda tokens: [paint(tokens)],
     "cmai": lambda tokens: [CMAI()],
     "cmai that weakens": lambda tokens: [CMAI(0.3, keep=0.2)],
+    "head gate": lambda tokens: [HeadGate(layer=2)],
     "smooth": lambda tokens: [Quadratic()],
     "smooth, per head": lambda tokens: [PerHead()],
     "three that move mass": lambda tokens: [var(), Quadratic(), ZeroTuning(0.4)],
@@ -146,7 +147,8 @@ def dense(q: Tensor, k: Tensor, v: Tensor, actives: Sequence[Active], tokens: To
         if bends_rows(one.rule):
             groups = None if one.groups is None else table(one)[:, :1]
             logits = torch.where(touched(one), one.rule.logits(logits, tokens[:, start:], tokens, groups), logits)
-    weights = logits.masked_fill(~seen.any(-1, keepdim=True), 0.0).softmax(-1) * seen.any(-1, keepdim=True)
+    reads = ~logits.isneginf().all(-1, keepdim=True)
+    weights = logits.masked_fill(~reads, 0.0).softmax(-1) * reads
     for one in actives:
         if moves_mass(one.rule):
             member = torch.stack([table(one) == group for group in range(one.rule.group_count)])[:, :, :, None]

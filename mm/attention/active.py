@@ -70,12 +70,16 @@ class BiasesScores(Protocol):
 
 
 class BendsRows(Protocol):
-    """together: `logits` must get all rows of the call that the rule touches at once. idle_group: keys in it keep their scores, and the new scores of
-    other keys depend on nothing but their own; None if that is not so.
+    """together: `logits` must get all rows of the call that the rule touches at once. silences: it may hide every key from a row of a head, whose
+    output is then 0. idle_group: keys in it keep their scores, and the new scores of other keys depend on nothing but their own; None if that is not
+    so.
     """
 
     @property
     def together(self) -> bool: ...
+
+    @property
+    def silences(self) -> bool: ...
 
     @property
     def idle_group(self) -> int | None: ...

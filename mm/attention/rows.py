@@ -64,7 +64,8 @@ def one_window(call: Call, bends: list[Active], scales: list[Tensor], choice: Ch
         scores = scores.masked_fill(~seen, -torch.inf)
     for active in bends:
         scores = bent(active, call, rows, stop, scores)
-    weights = softmax(scores, seen)
+    silenced = any(bends_rows(active.rule) and active.rule.silences for active in bends)
+    weights = softmax(scores, ~scores.isneginf() if silenced else seen)
     if cells is not None and onehot is not None:
         onehot = onehot[:, :, :stop]
         mass = (weights @ onehot).permute(3, 0, 1, 2)

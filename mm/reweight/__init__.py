@@ -4,6 +4,7 @@ from mm.reweight.base import KeyChoice, KeyRewrite, LogitScale, Reweight, RowRul
 from mm.reweight.cmai import CMAI
 from mm.reweight.dara import DARA
 from mm.reweight.dma import DMA
+from mm.reweight.head_gate import HeadGate
 from mm.reweight.moda import MODA
 from mm.reweight.pai import PAI
 from mm.reweight.paint import PAINT, token_sets
@@ -13,4 +14,4 @@ from mm.reweight.var import VAR
 from mm.reweight.zerotuning import ZeroTuning
 
 __all__ = ["Rule", "Reweight", "RowRule", "LogitScale", "KeyRewrite", "KeyChoice", "Rules", "VAR", "ACT", "ZeroTuning", "DARA", "PAI", "PAINT",
-           "CMAI", "MODA", "DMA", "SINK_CHANNELS", "find_sink_channels", "token_sets"]
+           "CMAI", "HeadGate", "MODA", "DMA", "SINK_CHANNELS", "find_sink_channels", "token_sets"]

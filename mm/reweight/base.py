@@ -115,11 +115,13 @@ class Reweight(Rule, ABC):
 class RowRule(Rule, ABC):
     """Changes the explicit scores of a few rows.
 
-    together: `logits` wants all rows that the rule touches in a call at once. idle_group: keys in it keep their scores, and the new scores of the
-    others depend on nothing but their own, so that `logits` may be asked about a part of the keys; None if that is not so.
+    together: `logits` wants all rows that the rule touches in a call at once. silences: `logits` may say -inf of every key that a row sees in some
+    head, whose output is then 0. idle_group: keys in it keep their scores, and the new scores of the others depend on nothing but their own, so that
+    `logits` may be asked about a part of the keys; None if that is not so.
     """
 
     together: bool = False
+    silences: bool = False
     idle_group: int | None = None
 
     @abstractmethod

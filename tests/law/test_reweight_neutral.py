@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from mm.attention import Active, attend, reweigh, reweighted
-from mm.reweight import ACT, CMAI, DARA, PAI, PAINT, Rule, ZeroTuning
+from mm.reweight import ACT, CMAI, DARA, PAI, PAINT, HeadGate, Rule, ZeroTuning
 from tests.reweighting import FORMS, PROMPT, Form, dara, inputs_for, var, var_groups
 from tests.toys import row
 
 NEUTRAL: dict[str, Rule] = {
     "var": var(sink_keep=1.0), "act": ACT(sink_keep=1.0), "zerotuning": ZeroTuning(1.0), "dara": DARA(layers=(2,), heads=4), "pai": PAI(0.0),
-    "paint": PAINT(0.0, 0.0), "cmai": CMAI(quantile=0.0), "cmai that keeps all": CMAI(keep=1.0)}
+    "paint": PAINT(0.0, 0.0), "cmai": CMAI(quantile=0.0), "cmai that keeps all": CMAI(keep=1.0),
+    "head gate": HeadGate(layer=2, share=0.0)}
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
