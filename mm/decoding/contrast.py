@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mm.decoding.base import Stepwise
+from mm.decoding.beside import Beside
 from mm.models.continuation import Continuation
 from mm.models.prompt import Prompt
 
@@ -27,7 +28,15 @@ class Contrast(Stepwise):
         """float32 [B, vocabulary] of the prompts and of the branch → [B, vocabulary], -inf where a token is cut. step: 0 for the first token."""
 
     def continuation(self, prompt: Prompt) -> Continuation:
-        return Contrasted(prompt.continuation(), self.branch(prompt).continuation(), self)
+        return self.against(prompt, self.branch(prompt))
+
+    def against(self, prompt: Prompt, branch: Prompt) -> Continuation:
+        """With a branch of one's own, row by row beside the prompts."""
+        return Contrasted(prompt.continuation(), branch.continuation(), self)
+
+    def processor(self, prompt: Prompt) -> Beside:
+        """For one call of transformers' `generate` on the inputs of `prompt`: `generate(..., logits_processor=[method.processor(prompt)])`."""
+        return Beside(self, prompt)
 
 
 class Contrasted(Continuation):

@@ -14,6 +14,7 @@ from mm.attention.session import HOME, Session
 from mm.attention.trunk import Trunk
 from mm.attention.visibility import Visibility
 from mm.language.arguments import CACHE
+from mm.models.aside import aside
 from mm.models.modes import evaluating
 from mm.models.trunk_cache import behind, is_shareable
 from mm.streams.crossing import HOME as MEDIA
@@ -94,7 +95,8 @@ class ModelContinuation(Continuation):
         if ids is None:
             ids = torch.empty(len(embeds), 0, dtype=torch.long, device=embeds.device)
         model: Any = self.model
-        inputs["position_ids"] = model._prepare_position_ids_for_generation(ids if embeds is None else embeds, inputs)
+        with aside(self.model):
+            inputs["position_ids"] = model._prepare_position_ids_for_generation(ids if embeds is None else embeds, inputs)
         logits = self._read(model.prepare_inputs_for_generation(ids, is_first_iteration=True, **inputs))
         self.inputs = {name: inputs[name] for name in (*OF_TOKENS, "position_ids", CACHE, "use_cache") if inputs.get(name) is not None}
         return logits
@@ -121,7 +123,7 @@ class ModelContinuation(Continuation):
 
     def _read(self, inputs: dict[str, Any]) -> Tensor:
         """One pass; the last token's logits."""
-        with evaluating(self.model), self.around(self.session):
+        with aside(self.model), evaluating(self.model), self.around(self.session):
             output = self.model(**inputs, logits_to_keep=1, return_dict=True)
         logits: Tensor = output.logits[:, -1].float()
         self.count(len(logits))

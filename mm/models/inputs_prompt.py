@@ -8,12 +8,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
+from mm.attention import Recorder
 from mm.attention.session import Session
 from mm.models.continuation import OF_TOKENS, ModelContinuation
 from mm.models.families import token_map
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
 from mm.models.steer import Steering, steer
 from mm.reweight import Rule
+from mm.tokens import TokenMap
 
 GRIDS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}  # of models that lay the patches of all pictures side by side
 
@@ -54,6 +56,11 @@ class InputsPrompt(Prompt):
         if self.tokenizer is None:
             raise TypeError("these prompts came without a tokenizer, so answers are tokens; give InputsPrompt the processor's (tokenizer=...)")
         return self.tokenizer
+
+    def watched(self, recorder: Recorder) -> TokenMap:
+        with steer(self.model, reweight=self.rules, recorder=recorder):
+            ModelContinuation(self.model, self.inputs).begin()
+        return token_map(self.model, self.inputs)
 
     def noised(self, change: Pixels) -> "InputsPrompt":
         changed = {name: changed_pixels(value, self.inputs.get(GRIDS.get(name, "")), change) if name in GRIDS else value

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
+from mm.attention import Recorder
 from mm.models.continuation import Continuation
 from mm.reweight import Rule
+from mm.tokens import TokenMap
 
 Pixels = Callable[[Tensor], Tensor]  # one picture as the encoder takes it, normalised, float → the same shape
-Picture = Callable[[np.ndarray], np.ndarray]  # frames uint8 [T, H, W, 3] → frames
+Picture = Callable[[np.ndarray, int], np.ndarray]  # frames uint8 [T, H, W, 3] of an image or clip, and which of its prompt's it is, from 0 → frames
 Wording = Callable[[str], str]
 
 
@@ -41,6 +43,10 @@ class Prompt(ABC):
     @abstractmethod
     def encode(self, answer: str) -> list[int]:
         """An answer as tokens, the token that ends it included."""
+
+    @abstractmethod
+    def watched(self, recorder: Recorder) -> TokenMap:
+        """Reads these prompts once, under their levers, while `recorder` watches their attention. What was read, [B, N], padded on the left."""
 
     @abstractmethod
     def noised(self, change: Pixels) -> "Prompt":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mm.attention import Plan, activated
+from mm.attention import Plan, Recorder, activated
 from mm.attention.session import Session
 from mm.models.batch import UNLABELLED, Batch
 from mm.models.continuation import Continuation, ModelContinuation, Trunks
@@ -42,6 +42,12 @@ class VLMPrompt(Prompt):
         said = tokens.ids[tokens.answer >= 0].tolist()
         end = next(i for i, token in enumerate(said) if token in self.stop_ids)
         return [int(token) for token in said[:end + 1]]
+
+    def watched(self, recorder: Recorder) -> TokenMap:
+        batch = self.vlm.processor.collate(self._rows(), left=True)
+        reading = self._of_rows(batch, recorder)
+        reading.begin()
+        return batch.tokens
 
     def noised(self, change: Pixels) -> "VLMPrompt":
         return VLMPrompt(self.vlm, self.samples, change, self.rules)
@@ -94,9 +100,9 @@ class VLMPrompt(Prompt):
         end = int(np.flatnonzero(np.isin(row.labels, processor.stop_ids) & (turn == len(sample.turns) - 1))[0])
         return replace(row, input_ids=row.input_ids[:end], labels=np.full(end, UNLABELLED), weights=row.weights[:end], tables=row.tables[:, :end])
 
-    def _of_rows(self, batch: Batch) -> ModelContinuation:
+    def _of_rows(self, batch: Batch, recorder: Recorder | None = None) -> ModelContinuation:
         batch = batch.to(self.vlm.device)
-        embeds, around = self._read(batch)
+        embeds, around = self._read(batch, recorder)
         return ModelContinuation(self.vlm.language.model, {"inputs_embeds": embeds, "attention_mask": batch.tokens.is_real.long()}, around)
 
     def _trunks(self, rows: Sequence[Row]) -> Trunks | None:
@@ -136,7 +142,7 @@ class VLMPrompt(Prompt):
     # --- reading
 
     @torch.no_grad()
-    def _read(self, batch: Batch) -> tuple[Tensor, "Active"]:
+    def _read(self, batch: Batch, recorder: Recorder | None = None) -> tuple[Tensor, "Active"]:
         """The embeddings of the rows, and what is to be active while they are read. A picture that several rows have is encoded once."""
         vlm = self.vlm
         if self.pixels is not None and len(batch.pixels):
@@ -145,7 +151,7 @@ class VLMPrompt(Prompt):
         with evaluating(vlm):
             embeds, sources = vlm.read(batch)
         rules = vlm.reweight if self.rules is None else vlm.language.rules(self.rules)
-        return embeds, Active(Plan(vlm.mask, batch.tokens, None, vlm.positions, tuple(rules)), sources)
+        return embeds, Active(Plan(vlm.mask, batch.tokens, recorder, vlm.positions, tuple(rules)), sources)
 
 
 class Active:
@@ -170,7 +176,7 @@ def reworded(sample: Sample, change: Wording) -> Sample:
 
 
 def pictured(sample: Sample, change: Picture) -> Sample:
-    return replace(sample, media=tuple(Media(change(medium.frames), medium.kind, medium.times) for medium in sample.media))
+    return replace(sample, media=tuple(Media(change(medium.frames, i), medium.kind, medium.times) for i, medium in enumerate(sample.media)))
 
 
 def _owners(rows: Sequence[Row]) -> list[int]:
