@@ -11,6 +11,8 @@ from mm.attention import Recorder
 from mm.models.prompt import Prompt
 from mm.tokens import TokenMap
 
+LEVELS = 10_000  # of a map; what is closer is equal, or rounding would decide which part of an even region stays
+
 
 class LocalView(ABC):
     """Prompts that see but a part of their pictures."""
@@ -18,6 +20,9 @@ class LocalView(ABC):
     @abstractmethod
     def __call__(self, prompt: Prompt) -> Prompt:
         """The prompts with other pictures, e.g. `prompt.pictured(...)` of masks from a detector or a matching model."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Looked(LocalView):
@@ -37,10 +42,13 @@ class Looked(LocalView):
         self.keep, self.layers = keep, layers
 
     def __call__(self, prompt: Prompt) -> Prompt:
+        shown = [Counting() for _ in range(len(prompt))]
+        prompt.pictured(shown)  # refuses before anything is read
         recorder = Recorder()
         tokens = prompt.watched(recorder).to("cpu")
         weights = self.mean(recorder.steps[0])
-        return prompt.pictured([Masked(maps(tokens[b:b + 1], weights[b]), self.keep) for b in range(len(prompt))])
+        looks = [of_media(maps(tokens[b:b + 1], weights[b]), shown[b].frames) for b in range(len(prompt))]
+        return prompt.pictured([Masked(each, self.keep) for each in looks])
 
     def mean(self, weights: dict[int, Tensor]) -> Tensor:
         """[B, N] of weights [B, H, 1, N] by layer. ValueError for a layer that the model does not have."""
@@ -49,6 +57,17 @@ class Looked(LocalView):
             raise ValueError(f"Looked asks for layer {wrong[0]}, and the model has layers 0 to {len(every) - 1}")
         chosen = every if self.layers is None else sorted({every[layer] for layer in self.layers})
         return torch.stack([weights[layer][:, :, 0].mean(1) for layer in chosen]).mean(0)
+
+
+class Counting:
+    """Changes nothing. frames: of each medium that it was shown."""
+
+    def __init__(self) -> None:
+        self.frames: list[int] = []
+
+    def __call__(self, frames: np.ndarray, medium: int) -> np.ndarray:
+        self.frames.append(len(frames))
+        return frames
 
 
 class Masked:
@@ -66,10 +85,12 @@ class Masked:
 
 
 def kept(maps: Tensor, share: float) -> Tensor:
-    """bool [T, H, W]: the highest places of each map, as many as make up `share` of it, at least one."""
+    """bool [T, H, W]: the highest places of each map, as many as make up `share` of it, at least one; of equal ones the first."""
     flat = maps.flatten(1)
+    levels = (flat / flat.amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny) * LEVELS).round()
     count = max(round(share * flat.shape[1]), 1)
-    return torch.zeros_like(flat, dtype=torch.bool).scatter(1, flat.topk(count, 1).indices, True).view_as(maps)
+    highest = levels.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter(1, highest, True).view_as(maps)
 
 
 def maps(tokens: TokenMap, weights: Tensor) -> list[Tensor]:
@@ -91,3 +112,14 @@ def maps(tokens: TokenMap, weights: Tensor) -> list[Tensor]:
             parts.append(place.index_put_((row[of], col[of]), weights[here][of].float(), accumulate=True))
         found.append(torch.stack([interpolate(part[None, None], parts[-1].shape, mode="bilinear")[0, 0] for part in parts]))
     return found
+
+
+def of_media(found: list[Tensor], frames: Sequence[int]) -> list[Tensor]:
+    """Maps of a prompt's images and clips, which have so many frames, where some models read each frame of a clip as an image of its own."""
+    if len(found) == len(frames):
+        return found
+    if len(found) != sum(frames):
+        raise ValueError(f"the model reads {len(found)} pictures where the prompt has {len(frames)} images and clips, so it is not known which is of "
+                         "which; give AGLA a view of your own (mm.decoding.LocalView)")
+    each = iter(found)
+    return [torch.stack([next(each)[-1] for _ in range(count)]) for count in frames]

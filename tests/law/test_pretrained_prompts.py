@@ -108,7 +108,7 @@ def test_branches_change_words_pictures_and_pixels(load) -> None:  # noqa: ANN00
     other = [Sample(sample.id, sample.media, (Turn(sample.turns[0].question.replace("Is", "no Is")),)) for sample in samples()]
     torch.testing.assert_close(prompt.reworded(lambda question: question.replace("Is", "no Is")).continuation().begin(),
                                PretrainedPrompt(vlm, other).continuation().begin(), atol=5e-4, rtol=1e-4)
-    dark = prompt.pictured([lambda frames: frames * 0] * 4).continuation().begin()
+    dark = prompt.pictured([lambda frames, medium: frames * 0] * 4).continuation().begin()
     assert not torch.allclose(dark, plain, atol=1e-2)
     torch.testing.assert_close(VCD(alpha=1.0, beta=0.0, noise_step=900).continuation(prompt).begin(),
                                2 * plain - prompt.noised(VCD(noise_step=900).noised).continuation().begin(), atol=1e-3, rtol=1e-3)

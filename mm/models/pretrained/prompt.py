@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mm.attention import Recorder
 from mm.language.anatomy import text_decoder
 from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation, Trunks
@@ -17,6 +18,7 @@ from mm.models.trunk_cache import keeps_all
 from mm.models.vlm_prompt import pictured, reworded
 from mm.reweight import Rule
 from mm.sample import Sample
+from mm.tokens import TokenMap
 
 SEES_QUESTION = ("paligemma",)  # its pictures attend to the question
 
@@ -37,6 +39,9 @@ class PretrainedPrompt(Prompt):
 
     def encode(self, answer: str) -> list[int]:
         return list(self.vlm.whole(self.samples[0], answer))
+
+    def watched(self, recorder: Recorder) -> TokenMap:
+        return self._of(self.samples).watched(recorder)
 
     def noised(self, change: Pixels) -> "PretrainedPrompt":
         return PretrainedPrompt(self.vlm, self.samples, change, self.rules)
