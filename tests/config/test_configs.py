@@ -11,7 +11,7 @@ from tests.photos import write_photographs
 from tests.training_runs import ROOT, TOY, run
 
 CONFIGS = ROOT / "configs"
-NOT_OF_TRAINING = {"eval", "edit", "cluster"}  # folders
+NOT_OF_TRAINING = {"eval", "edit", "cluster", "decoding"}  # folders
 # Reading and learning are tried here, size is not: what makes a configuration large is made small.
 SMALL_RUN = ("--data.batch_size", "2", "--data.workers", "0", "--model.max_length", "256", "--trainer.precision", "32-true")
 
