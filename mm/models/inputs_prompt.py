@@ -10,6 +10,8 @@ from transformers import PreTrainedModel
 
 from mm.attention import Recorder
 from mm.attention.session import Session
+from mm.language.anatomy import text_decoder
+from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation
 from mm.models.families import token_map
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
@@ -41,7 +43,7 @@ class InputsPrompt(Prompt):
         return False
 
     def continuation(self) -> ModelContinuation:
-        if self.rules is None:
+        if self.rules is None or (not self.rules and levers_of(text_decoder(self.model)) is None):  # nothing is to be put on or taken off
             return ModelContinuation(self.model, self.inputs)
         return ModelContinuation(self.model, self.inputs, partial(under, self.model, self.rules))
 
