@@ -1,4 +1,4 @@
-"""python -m eval.study runs/demo [runs/larger ...] --out runs/study: every mitigation of configs/study/arms on each model, against the plain model.
+"""python -m eval.study runs/demo [runs/larger ...] --out runs/study: every mitigation of configs/eval/study on each model, against the plain model.
 
 Answers POPE, CHAIR and AMBER on the procedural world; what is answered already is not asked again. Writes <out>/<model>.json, with every comparison,
 and <out>/study.md.

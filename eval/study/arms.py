@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path("configs/study/arms")
+FOLDER = Path("configs/eval/study")
 
 
 @dataclass(frozen=True)
