@@ -19,7 +19,7 @@ COLUMNS = (
     Column("pope", "random/accuracy", "POPE random"), Column("pope", "popular/accuracy", "popular"),
     Column("pope", "adversarial/accuracy", "adversarial"), Column("pope", "adversarial/yes_ratio", "yes-ratio adv."),
     Column("chair", "chair_i", "CHAIR_i", lower=True), Column("chair", "recall", "recall"), Column("chair", "length", "words", per_cent=False),
-    Column("amber", "chair", "AMBER CHAIR", lower=True), Column("amber", "f1", "AMBER F1"), Column("amber", "amber", "AMBER score"))
+    Column("amber", "chair", "AMBER CHAIR", lower=True), Column("amber", "discriminative/f1", "AMBER F1"), Column("amber", "amber", "AMBER score"))
 
 
 def table(found: Row, columns: Sequence[Column] = COLUMNS) -> str:
