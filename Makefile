@@ -41,6 +41,8 @@ bench: .venv/.installed
 	$(BIN)/python -m bench.ccam
 	$(BIN)/python -m bench.vision
 	$(BIN)/python -m bench.video
+	$(BIN)/python -m bench.decoding
+	$(BIN)/python -m bench.eval
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -5,14 +5,24 @@
 3. The same in two processes: every answer and number equal to one process's.
 """
 import argparse
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.machine import machine
 from data.world import WORDS, Scenes
+from eval.chair import CHAIR
+from eval.frame.batches import batched as batches_of
+from eval.frame.batches import limited
+from eval.frame.benchmark import Benchmark
+from eval.frame.model import Model
+from eval.pope import POPE
 from mm.decoding import Plain
 from mm.language import Fresh, WordLevel
 from mm.masks import ImageBlock
@@ -66,10 +76,42 @@ def shared_picture(vlm: VLM, count: int, limit: int, repeats: int) -> tuple[floa
     return slow, fast, wanted == found
 
 
+def batched(directory: Path, benchmark: Benchmark, limit: int) -> None:
+    """The same answers question by question, picture by picture, and 16 pictures at a time."""
+    items = limited(benchmark.items(), limit)
+    model = Model(str(directory))
+    ways = {"question by question": [[item] for batch in batches_of(items, 1) for item in batch], "picture by picture": batches_of(items, 1),
+            "16 pictures at a time": batches_of(items, 16)}
+    first: tuple[float, dict[str, str]] | None = None
+    for name, batches in ways.items():
+        model.speaker.rows = max(len({item.picture for item in batch}) for batch in batches)
+        begun = time.perf_counter()
+        texts = {item.id: answer.text for batch in batches for item, answer in zip(batch, model.answer(batch, benchmark.max_new_tokens), strict=True)}
+        taken = time.perf_counter() - begun
+        first = first or (taken, texts)
+        same = sum(texts[id] == text for id, text in first[1].items())
+        print(f"  {name:<22} {taken:6.2f} s, ×{first[0] / taken:.1f}, {same} of {len(texts)} answers the same")
+
+
+def processes(directory: Path, limit: int) -> None:
+    """The command as users run it, in one process and in two."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["pope", "chair", "--model", str(directory), "--limit", str(limit), "--out"]
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--log-dir", f"{folder}/log", "-m", "eval"]
+        for name, command in (("1", ["-m", "eval"]), ("2", launcher)):
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, *command, *arguments, f"{folder}/{name}"], check=True, stdout=subprocess.DEVNULL)
+            print(f"  {name} process{'es' * (name == '2')}: {time.perf_counter() - begun:.1f} s, start included")
+        same = subprocess.run([sys.executable, "-m", "eval.frame.same", f"{folder}/1", f"{folder}/2"], capture_output=True, text=True)
+        print(f"  {(same.stdout + same.stderr).strip()}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--model", type=Path, help="a model of the demo, for the second and third table")
+    parser.add_argument("--limit", type=int, default=100, help="pictures of each split that it is asked about (default: %(default)s)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(machine())
@@ -79,6 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         slow, fast, same = shared_picture(vlm, given.pictures, limit, given.repeats)
         print(f"  {limit:2d} new tokens: one by one {slow:6.2f} s, behind one copy {fast:6.2f} s, ×{slow / fast:.1f}, "
               f"answers {'identical' if same else 'DIFFER'}")
+    if given.model is None:
+        print("\nwithout --model, batches and processes are not measured")
+        return
+    for name, benchmark in (("POPE", POPE(size=given.limit)), ("CHAIR", CHAIR(size=given.limit))):
+        print(f"\n{name} on {given.model.name}, {given.limit} pictures")
+        batched(given.model, benchmark, given.limit)
+    print("\none process and two")
+    processes(given.model, given.limit)
 
 
 if __name__ == "__main__":
