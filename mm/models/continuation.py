@@ -3,6 +3,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,11 @@ class Continuation(ABC):
     def selects(self) -> bool:
         """Whether rows can leave, come in another order, or come again."""
         return True
+
+    def branched(self, rows: Tensor) -> "Continuation":
+        """These rows, as `select` takes them, to be gone on with beside this continuation, which stays where it is. ValueError for one that cannot
+        stand in two places."""
+        raise ValueError(f"a {type(self).__name__} cannot be gone on with in two ways; decode the prompts themselves")
 
 
 class ModelContinuation(Continuation):
@@ -155,6 +161,14 @@ class ModelContinuation(Continuation):
             if name in self.inputs:
                 self.inputs[name] = self.inputs[name][rows]
         self.inputs["position_ids"] = self.inputs["position_ids"].index_select(-2, rows)
+
+    def branched(self, rows: Tensor) -> "ModelContinuation":
+        cache = copy(self.inputs[CACHE])
+        cache.layers = [copy(layer) for layer in cache.layers]  # what a layer reads and selects it puts beside what it had, not into it
+        after = copy(self)
+        after.inputs, after.forwards = {**self.inputs, CACHE: cache}, 0
+        after.select(rows)
+        return after
 
 
 def behind_all(position_ids: Tensor) -> Tensor:

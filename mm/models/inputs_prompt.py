@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from mm.attention import Recorder
 from mm.attention.session import Session
-from mm.language.anatomy import text_decoder
+from mm.language.anatomy import decoder_layers, text_decoder
 from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation
 from mm.models.families import token_map
@@ -27,12 +27,12 @@ class InputsPrompt(Prompt):
         model: levers may lie on it (`mm.steer`); they hold for these prompts, too.
         inputs: what the processor made of B prompts, padded on the left.
         tokenizer: turns answers into text and back. stop_ids: tokens that end an answer, by default what the model's generation configuration says.
-        rules: in place of those that the model is under.
+        rules: in place of those that the model is under. recorder: watches.
     """
 
     def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Any], tokenizer: Any = None, stop_ids: Sequence[int] | None = None,
-                 rules: Sequence[Rule] | None = None) -> None:
-        self.model, self.inputs, self.tokenizer, self.rules = model, dict(inputs), tokenizer, rules
+                 rules: Sequence[Rule] | None = None, recorder: Recorder | None = None) -> None:
+        self.model, self.inputs, self.tokenizer, self.rules, self.recorder = model, dict(inputs), tokenizer, rules, recorder
         self.stop_ids = ends_of(model) if stop_ids is None else tuple(stop_ids)
 
     def __len__(self) -> int:
@@ -42,10 +42,18 @@ class InputsPrompt(Prompt):
     def shares(self) -> bool:
         return False
 
+    @property
+    def layers(self) -> int:
+        return len(decoder_layers(self.model))
+
+    def recording(self, recorder: Recorder) -> "InputsPrompt":
+        return InputsPrompt(self.model, self.inputs, self.tokenizer, self.stop_ids, self.rules, recorder)
+
     def continuation(self) -> ModelContinuation:
-        if self.rules is None or (not self.rules and levers_of(text_decoder(self.model)) is None):  # nothing is to be put on or taken off
+        is_bare = not self.rules and levers_of(text_decoder(self.model)) is None  # nothing is to be put on or taken off
+        if self.recorder is None and (self.rules is None or is_bare):
             return ModelContinuation(self.model, self.inputs)
-        return ModelContinuation(self.model, self.inputs, partial(under, self.model, self.rules))
+        return ModelContinuation(self.model, self.inputs, partial(under, self.model, self.rules, self.recorder))
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer().decode(list(ids), skip_special_tokens=True)).strip()
@@ -75,7 +83,7 @@ class InputsPrompt(Prompt):
         return self._with(ids)
 
     def steered(self, rules: Sequence[Rule]) -> "InputsPrompt":
-        return InputsPrompt(self.model, self.inputs, self.tokenizer, self.stop_ids, tuple(rules))
+        return InputsPrompt(self.model, self.inputs, self.tokenizer, self.stop_ids, tuple(rules), self.recorder)
 
     def reworded(self, change: Wording) -> Prompt:
         raise TypeError("these prompts are tokens already, so their questions cannot be put in other words; make them of samples "
@@ -86,11 +94,11 @@ class InputsPrompt(Prompt):
                         "(mm.models.PretrainedPrompt), or read the other prompts as an InputsPrompt of their own")
 
     def _with(self, inputs: Mapping[str, Any]) -> "InputsPrompt":
-        return InputsPrompt(self.model, inputs, self.tokenizer, self.stop_ids, self.rules)
+        return InputsPrompt(self.model, inputs, self.tokenizer, self.stop_ids, self.rules, self.recorder)
 
 
-def under(model: PreTrainedModel, rules: Sequence[Rule], session: Session | None) -> Steering[PreTrainedModel]:
-    return steer(model, reweight=rules)
+def under(model: PreTrainedModel, rules: Sequence[Rule] | None, recorder: Recorder | None, session: Session | None) -> Steering[PreTrainedModel]:
+    return steer(model, reweight=rules, recorder=recorder)
 
 
 def ends_of(model: PreTrainedModel) -> tuple[int, ...]:

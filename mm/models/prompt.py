@@ -32,6 +32,15 @@ class Prompt(ABC):
     def shares(self) -> bool:
         """Whether prompts about one picture would be read behind one copy of it, under the levers that the model has now."""
 
+    @property
+    @abstractmethod
+    def layers(self) -> int:
+        """Of the decoder."""
+
+    @abstractmethod
+    def recording(self, recorder: Recorder) -> "Prompt":
+        """The same prompts; while their continuations read, `recorder` watches."""
+
     @abstractmethod
     def continuation(self) -> Continuation:
         """These prompts, not yet begun, under the levers that the model has now."""

@@ -27,12 +27,20 @@ from mm.tokens import Kind, TokenMap
 class VLMPrompt(Prompt):
     """samples: the last turn's answer is what the model is to go on with, "" if it begins itself."""
 
-    def __init__(self, vlm: VLM, samples: Sequence[Sample], pixels: Pixels | None = None, rules: Sequence[Rule] | None = None) -> None:
-        self.vlm, self.samples, self.pixels, self.rules = vlm, tuple(samples), pixels, rules
+    def __init__(self, vlm: VLM, samples: Sequence[Sample], pixels: Pixels | None = None, rules: Sequence[Rule] | None = None,
+                 recorder: Recorder | None = None) -> None:
+        self.vlm, self.samples, self.pixels, self.rules, self.recorder = vlm, tuple(samples), pixels, rules, recorder
         self.stop_ids = vlm.processor.stop_ids
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def layers(self) -> int:
+        return self.vlm.language.layers
+
+    def recording(self, recorder: Recorder) -> "VLMPrompt":
+        return VLMPrompt(self.vlm, self.samples, self.pixels, self.rules, recorder)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.vlm.language.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
@@ -45,27 +53,27 @@ class VLMPrompt(Prompt):
 
     def watched(self, recorder: Recorder) -> TokenMap:
         batch = self.vlm.processor.collate(self._rows(), left=True)
-        reading = self._of_rows(batch, recorder)
-        reading.begin()
+        self.recording(recorder)._of_rows(batch).begin()
         return batch.tokens
 
     def noised(self, change: Pixels) -> "VLMPrompt":
-        return VLMPrompt(self.vlm, self.samples, change, self.rules)
+        return VLMPrompt(self.vlm, self.samples, change, self.rules, self.recorder)
 
     def steered(self, rules: Sequence[Rule]) -> "VLMPrompt":
-        return VLMPrompt(self.vlm, self.samples, self.pixels, rules)
+        return VLMPrompt(self.vlm, self.samples, self.pixels, rules, self.recorder)
 
     def without_media(self) -> "VLMPrompt":
         def bare(sample: Sample) -> Sample:
             return replace(sample, media=(), turns=tuple(replace(turn, question=PLACEHOLDER.sub("", turn.question)) for turn in sample.turns))
 
-        return VLMPrompt(self.vlm, [bare(sample) for sample in self.samples], None, self.rules)
+        return VLMPrompt(self.vlm, [bare(sample) for sample in self.samples], None, self.rules, self.recorder)
 
     def reworded(self, change: Wording) -> "VLMPrompt":
-        return VLMPrompt(self.vlm, [reworded(sample, change) for sample in self.samples], self.pixels, self.rules)
+        return VLMPrompt(self.vlm, [reworded(sample, change) for sample in self.samples], self.pixels, self.rules, self.recorder)
 
     def pictured(self, change: Sequence[Picture]) -> "VLMPrompt":
-        return VLMPrompt(self.vlm, [pictured(sample, each) for sample, each in zip(self.samples, change, strict=True)], self.pixels, self.rules)
+        samples = [pictured(sample, each) for sample, each in zip(self.samples, change, strict=True)]
+        return VLMPrompt(self.vlm, samples, self.pixels, self.rules, self.recorder)
 
     @property
     def shares(self) -> bool:
@@ -100,9 +108,9 @@ class VLMPrompt(Prompt):
         end = int(np.flatnonzero(np.isin(row.labels, processor.stop_ids) & (turn == len(sample.turns) - 1))[0])
         return replace(row, input_ids=row.input_ids[:end], labels=np.full(end, UNLABELLED), weights=row.weights[:end], tables=row.tables[:, :end])
 
-    def _of_rows(self, batch: Batch, recorder: Recorder | None = None) -> ModelContinuation:
+    def _of_rows(self, batch: Batch) -> ModelContinuation:
         batch = batch.to(self.vlm.device)
-        embeds, around = self._read(batch, recorder)
+        embeds, around = self._read(batch)
         return ModelContinuation(self.vlm.language.model, {"inputs_embeds": embeds, "attention_mask": batch.tokens.is_real.long()}, around)
 
     def _trunks(self, rows: Sequence[Row]) -> Trunks | None:
@@ -142,7 +150,7 @@ class VLMPrompt(Prompt):
     # --- reading
 
     @torch.no_grad()
-    def _read(self, batch: Batch, recorder: Recorder | None = None) -> tuple[Tensor, "Active"]:
+    def _read(self, batch: Batch) -> tuple[Tensor, "Active"]:
         """The embeddings of the rows, and what is to be active while they are read. A picture that several rows have is encoded once."""
         vlm = self.vlm
         if self.pixels is not None and len(batch.pixels):
@@ -151,7 +159,7 @@ class VLMPrompt(Prompt):
         with evaluating(vlm):
             embeds, sources = vlm.read(batch)
         rules = vlm.reweight if self.rules is None else vlm.language.rules(self.rules)
-        return embeds, Active(Plan(vlm.mask, batch.tokens, recorder, vlm.positions, tuple(rules)), sources)
+        return embeds, Active(Plan(vlm.mask, batch.tokens, self.recorder, vlm.positions, tuple(rules)), sources)
 
 
 class Active:

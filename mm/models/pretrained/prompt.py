@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mm.attention import Recorder
-from mm.language.anatomy import text_decoder
+from mm.language.anatomy import decoder_layers, text_decoder
 from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation, Trunks
 from mm.models.inputs_prompt import InputsPrompt, repacked
@@ -27,12 +27,20 @@ class PretrainedPrompt(Prompt):
     """samples: the last turn's answer is what the model is to go on with, "" if it begins itself. All have images or none has, and clips are of one
     length, as processors want them."""
 
-    def __init__(self, vlm: PretrainedVLM, samples: Sequence[Sample], pixels: Pixels | None = None, rules: Sequence[Rule] | None = None) -> None:
-        self.vlm, self.samples, self.pixels, self.rules = vlm, tuple(samples), pixels, rules
+    def __init__(self, vlm: PretrainedVLM, samples: Sequence[Sample], pixels: Pixels | None = None, rules: Sequence[Rule] | None = None,
+                 recorder: Recorder | None = None) -> None:
+        self.vlm, self.samples, self.pixels, self.rules, self.recorder = vlm, tuple(samples), pixels, rules, recorder
         self.stop_ids = vlm.stop_ids
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def layers(self) -> int:
+        return len(decoder_layers(self.vlm.model))
+
+    def recording(self, recorder: Recorder) -> "PretrainedPrompt":
+        return PretrainedPrompt(self.vlm, self.samples, self.pixels, self.rules, recorder)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.vlm.text_of([ids])[0]
@@ -44,21 +52,21 @@ class PretrainedPrompt(Prompt):
         return self._of(self.samples).watched(recorder)
 
     def noised(self, change: Pixels) -> "PretrainedPrompt":
-        return PretrainedPrompt(self.vlm, self.samples, change, self.rules)
+        return PretrainedPrompt(self.vlm, self.samples, change, self.rules, self.recorder)
 
     def steered(self, rules: Sequence[Rule]) -> "PretrainedPrompt":
-        return PretrainedPrompt(self.vlm, self.samples, self.pixels, tuple(rules))
+        return PretrainedPrompt(self.vlm, self.samples, self.pixels, tuple(rules), self.recorder)
 
     def without_media(self) -> InputsPrompt:
         """The tokens of the pictures taken out of what the processor made; what it wrote around them stays."""
         return self._of(self.samples).without_media()
 
     def reworded(self, change: Wording) -> "PretrainedPrompt":
-        return PretrainedPrompt(self.vlm, [reworded(sample, change) for sample in self.samples], self.pixels, self.rules)
+        return PretrainedPrompt(self.vlm, [reworded(sample, change) for sample in self.samples], self.pixels, self.rules, self.recorder)
 
     def pictured(self, change: Sequence[Picture]) -> "PretrainedPrompt":
         samples = [pictured(sample, each) for sample, each in zip(self.samples, change, strict=True)]
-        return PretrainedPrompt(self.vlm, samples, self.pixels, self.rules)
+        return PretrainedPrompt(self.vlm, samples, self.pixels, self.rules, self.recorder)
 
     def continuation(self) -> ModelContinuation:
         return self._trunks() or self._begun() or self._of(self.samples).continuation()
@@ -78,7 +86,7 @@ class PretrainedPrompt(Prompt):
     def _of(self, samples: Sequence[Sample]) -> InputsPrompt:
         begun = [list(self.vlm.begin(sample, sample.turns[-1].answer)) for sample in samples]
         inputs = followed(self.vlm.inputs([without_answer(sample) for sample in samples]), begun)
-        prompt = InputsPrompt(self.vlm.model, inputs, self.vlm.processor.tokenizer, self.stop_ids, self.rules)
+        prompt = InputsPrompt(self.vlm.model, inputs, self.vlm.processor.tokenizer, self.stop_ids, self.rules, self.recorder)
         return prompt if self.pixels is None else prompt.noised(self.pixels)
 
     def _trunks(self) -> Trunks | None:
@@ -115,7 +123,7 @@ class PretrainedPrompt(Prompt):
         plan = None if levers is None else levers.plan
         rules = self.rules if self.rules is not None else () if plan is None else plan.rules or ()
         mask: Any = None if plan is None else plan.mask
-        if plan is not None and plan.recorder is not None:
+        if self.recorder is not None or (plan is not None and plan.recorder is not None):
             return False
         hides = (mask is None and model.config.model_type not in SEES_QUESTION) or (mask is not None and mask.shares_image_prefix and mask.chunkable)
         return hides and keeps_all(model) and not any("columns" in rule.needs for rule in rules)
