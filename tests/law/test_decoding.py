@@ -54,6 +54,13 @@ def test_questions_about_a_picture_are_read_behind_one_copy_of_it(toy: VLM) -> N
     torch.testing.assert_close(shared.step(ids), torch.cat([each.step(ids[i:i + 1]) for i, each in enumerate(alone)]), atol=1e-5, rtol=1e-5)
 
 
+def test_questions_that_begin_alike_are_read_as_if_alone(toy: VLM) -> None:
+    """On branches, of which a trunk is none."""
+    asked = samples(2, 2)
+    alone = torch.cat([VLMPrompt(toy, [sample]).continuation().begin() for sample in asked])
+    torch.testing.assert_close(VLMPrompt(toy, asked).continuation().begin(), alone, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("rule", [PAI(alpha=0.9, first_layer=0), ZeroTuning(gamma=0.3)], ids=["pai", "zerotuning"])
 def test_rules_go_on_from_a_shared_picture(toy: VLM, rule: Rule) -> None:
     asked = samples()
