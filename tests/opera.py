@@ -18,9 +18,12 @@ class WrittenOut:
         self.model, self.inputs, self.pictures = model, inputs, pictures
         self.beams, self.candidates, self.repeats, self.scale = beams, candidates, repeats, scale
         self.went_back = 0
+        self.known: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def read(self, ids: list[int]) -> tuple[Tensor, Tensor]:
         """Logits behind an answer, and the last layer's weights, largest over heads, each row summing to 1, [N, N]."""
+        if tuple(ids) in self.known:
+            return self.known[tuple(ids)]
         inputs = dict(self.inputs)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([ids], dtype=torch.long)], 1)
         for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0)):
@@ -29,7 +32,8 @@ class WrittenOut:
         with torch.no_grad():
             output: Any = self.model(**inputs, output_attentions=True)
         most = output.attentions[-1][0].amax(0)
-        return output.logits[0, -1], most / most.sum(-1, keepdim=True)
+        self.known[tuple(ids)] = output.logits[0, -1], most / most.sum(-1, keepdim=True)
+        return self.known[tuple(ids)]
 
     def products(self, square: Tensor, answered: int) -> Tensor:
         own = self.scale * square[-answered:, -answered:]

@@ -75,17 +75,16 @@ def test_what_is_read_ahead_changes_nothing_without_a_penalty() -> None:
 
 
 @pytest.mark.parametrize(("name", "seed", "scale", "repeats", "back"), [
-    ("llava", 0, 50.0, 15, 0), ("llava", 2, 30.0, 1, 4), ("llava", 5, 50.0, 1, 7), ("qwen2_5_vl", 1, 15.0, 1, 6), ("internvl", 3, 15.0, 1, 4),
-], ids=["published", "llava-back", "llava-often", "qwen-back", "internvl-back"])
+    ("llava", 0, 50.0, 15, 0), ("llava", 0, 5.0, 1, 2), ("qwen2_5_vl", 1, 15.0, 1, 4)], ids=["published", "llava-back", "qwen-back"])
 def test_a_batch_is_each_prompt_written_out(name: str, seed: int, scale: float, repeats: int, back: int) -> None:
     """Left padding, grouped queries, several pictures, none; samples that go back, each by itself."""
     family, prompts, stops = FAMILIES[name], (*PROMPTS, "qq"), (33, 50)
-    found = OPERA(2, 2, scale=scale, repeats=repeats).decode(InputsPrompt(opera_model(name, seed), family.inputs(prompts), stop_ids=stops), 30)
+    found = OPERA(2, 2, scale=scale, repeats=repeats).decode(InputsPrompt(opera_model(name, seed), family.inputs(prompts), stop_ids=stops), 20)
     eager, went_back = opera_model(name, seed, "eager"), 0
     for answer, prompt in zip(found, prompts, strict=True):
         inputs = family.inputs([prompt])
         written = WrittenOut(eager, inputs, token_map(eager, inputs).is_vision[0], 2, 2, repeats, scale)
-        assert answer == written.answer(30, stops)
+        assert answer == written.answer(20, stops)
         went_back += written.went_back
     assert went_back == back
 
