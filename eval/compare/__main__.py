@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the draws, and of the sample of answers that are shown (default: 0)")
     parser.add_argument("--items", type=int, default=240, help="answers on the page, an equal part of each benchmark (default: 240)")
     parser.add_argument("--overlays", type=int, default=0, help="answers with maps of where each run looked, of models assembled here (default: 0)")
-    parser.add_argument("--models", nargs="+", help="directories of the runs' models, in order, where results do not lie in them")
+    parser.add_argument("--models", nargs="+", help="directories of the runs' models, in order, or one of all, where results do not lie there")
     parser.add_argument("--device", default="cpu", help="of the models that draw maps (default: cpu)")
     return parser
 

@@ -44,11 +44,14 @@ class Read:
 def maps(
     runs: Sequence[Run], shown: Sequence[Shown], items: dict[str, dict[str, Item]], models: Sequence[str], device: str,
 ) -> tuple[Maps, list[str]]:
-    """Maps of every run for the items `shown`, and a remark for each run without. models: directories of the runs' models, () for those in which
-    their results lie.
+    """Maps of every run for the items `shown`, and a remark for each run without. models: directories of the runs' models, or one of all,
+    () for those in which their results lie. ValueError for another number of them.
 
     The maps are those of the first token by which the answers part: all runs then have read the same, so that nothing but the method moves the light.
     """
+    if models and len(models) not in (1, len(runs)):
+        raise ValueError(f"--models names {len(models)} models for {len(runs)} runs; name one for all of them, or one each")
+    models = [*models] * len(runs) if len(models) == 1 else models
     reads: list[dict[Key, Read]] = []
     remarks = []
     for place, run in enumerate(runs):
