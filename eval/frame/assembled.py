@@ -1,13 +1,11 @@
 """Answers of a mm.VLM: questions about one picture share one copy of it wherever the mask lets them."""
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import mm
 from eval.frame.batches import parts
 from eval.frame.benchmark import Item, Row
-from eval.frame.levers import Pulled
 from eval.frame.prompted import prompted
 from eval.frame.runner import Answer
 from mm.decoding import Decoding, Plain
@@ -41,16 +39,6 @@ class Assembled:
 
     def description(self) -> Row:
         return {"parts": self.vlm.rebuild()}
-
-    @contextmanager
-    def steered(self, levers: Pulled) -> Iterator[None]:
-        before = self.vlm.layout
-        with mm.steer(self.vlm, levers.mask, levers.positions, levers.reweight, levers.keep):
-            try:
-                self.vlm.layout = levers.layout or before
-                yield
-            finally:
-                self.vlm.layout = before
 
     def answer(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], max_new_tokens: int, decoding: Decoding | None) -> list[Answer]:
         """Where greedy decoding would give a candidate, forcing the candidates has shown it already, and nothing is decoded."""

@@ -7,11 +7,11 @@ import yaml
 
 from eval.frame.assembled import Assembled
 from eval.frame.benchmark import Item, Row
-from eval.frame.levers import pulled, read_lever
 from eval.frame.pretrained import Pretrained
 from eval.frame.runner import Answer
 from eval.frame.weights import fingerprint, surroundings
 from mm.language.base import torch_dtype
+from mm.levers import pulled, read_lever, under
 from mm.models import VLM
 from mm.models.lora import merge
 from mm.models.pretrained import PretrainedVLM, is_pretrained
@@ -60,7 +60,7 @@ class Model:
         whose picture cannot be read."""
         media = {item.picture: read_media(item) for item in {item.picture: item for item in items}.values()}
         levers = pulled(self.lever)
-        with self.speaker.steered(levers):
+        with under(self.vlm, levers):
             return self.speaker.answer(items, media, max_new_tokens, levers.decoding)
 
 

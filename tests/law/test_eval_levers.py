@@ -6,8 +6,8 @@ import torch
 
 import mm
 from eval.frame.assembled import Assembled
-from eval.frame.levers import pulled, read_lever
 from eval.frame.model import Model
+from mm.levers import pulled, read_lever, under
 from mm.masks import Causal, ImageBlock, Prefix
 from mm.models import VLM, Branches, Dialogue
 from mm.parts import build
@@ -60,7 +60,7 @@ def scores(model: Model) -> list[float]:
 def test_questions_that_share_a_picture_are_answered_as_each_alone_under_every_lever(
         deep: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, plain = Model(str(deep), shipped(name, tmp_path)), Model(str(deep))
-    with model.speaker.steered(pulled(model.lever)):
+    with under(model.vlm, pulled(model.lever)):
         assert isinstance(model.speaker, Assembled)
         assert (model.speaker._in_branches() is None) == (name in KNOW_EACH_OTHER)
     together = scores(model)
@@ -94,7 +94,7 @@ def test_a_lever_that_knows_other_questions_would_change_answers_if_they_shared_
 def test_a_lever_of_layout_and_keep_is_pulled_and_let_go(deep: Path, tmp_path: Path) -> None:
     (tmp_path / "both.yaml").write_text("layout: mm.models.Branches\nkeep: {class_path: mm.keep.VMTC, init_args: {kept: 5, merged: 2}}\n")
     model, plain = Model(str(deep), str(tmp_path / "both.yaml")), Model(str(deep))
-    with model.speaker.steered(pulled(model.lever)):
+    with under(model.vlm, pulled(model.lever)):
         assert isinstance(model.vlm.layout, Branches)
         assert model.vlm.processor.layout is model.vlm.layout
         assert model.vlm.geometry.tokens == 7

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import mm
-from eval.frame.levers import read_lever
 from mm.analysis import Accuracy, Certainty, HeadProfile, lever, search_gamma, search_heads
 from mm.language.anatomy import decoder_layers, text_decoder
+from mm.levers import read_lever
 from mm.models import Prompts, Samples
 from mm.parts import build, describe
 from mm.reweight import ACT, PAI, Rule, ZeroTuning

@@ -1,4 +1,6 @@
-"""The levers of an evaluation: a YAML file that is checked before a model is loaded, and the parts that it describes."""
+"""The levers of a YAML file: checked before a model is loaded, built, and pulled for a while."""
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from difflib import get_close_matches
 from inspect import isabstract
 from pathlib import Path
@@ -6,11 +8,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from eval.frame.benchmark import Row
 from mm.decoding import Decoding
 from mm.keep import Keep
 from mm.masks import Mask
-from mm.models import Layout
+from mm.models import VLM, Layout, steer
+from mm.models.pretrained import PretrainedVLM
 from mm.parts import build
 from mm.positions import Positions
 from mm.reweight import Rule
@@ -29,14 +31,40 @@ class Pulled(NamedTuple):
     decoding: Decoding | None = None
 
 
-def pulled(lever: Row | None) -> Pulled:
-    """Built anew, as rules may keep what they saw."""
+def pulled(lever: Mapping[str, Any] | None) -> Pulled:
+    """Built anew of what `read_lever` gives, as rules may keep what they saw."""
     lever = lever or {}
     parts = {name: build(lever[name]) for name in ("mask", "positions", "keep", "layout", "decoding") if lever.get(name)}
     return Pulled(**parts, reweight=[build(rule) for rule in lever["reweight"]] if "reweight" in lever else None)
 
 
-def read_lever(path: Path) -> Row:
+def under(vlm: VLM | PretrainedVLM, levers: Pulled) -> AbstractContextManager[Any]:
+    """Within, `vlm` reads under these levers; afterwards it is as before. The way of decoding is left to who decodes. ValueError for the layout of a
+    pretrained model."""
+    return _pretrained(vlm, levers) if isinstance(vlm, PretrainedVLM) else _assembled(vlm, levers)
+
+
+@contextmanager
+def _assembled(vlm: VLM, levers: Pulled) -> Iterator[None]:
+    before = vlm.layout
+    with steer(vlm, levers.mask, levers.positions, levers.reweight, levers.keep):
+        try:
+            vlm.layout = levers.layout or before
+            yield
+        finally:
+            vlm.layout = before
+
+
+def _pretrained(vlm: PretrainedVLM, levers: Pulled) -> AbstractContextManager[Any]:
+    if levers.layout is not None:
+        raise ValueError(f"{type(vlm.model).__name__} lays its prompts out as its chat template says, and {type(levers.layout).__name__} "
+                         "cannot change that; leave layout out of the lever")
+    if levers._replace(decoding=None) == Pulled():
+        return nullcontext()
+    return steer(vlm.model, levers.mask, levers.positions, levers.reweight, levers.keep)
+
+
+def read_lever(path: Path) -> dict[str, Any]:
     """{"file", and any of `LEVERS`} of a YAML file, at its top level or under `model:` as in configs/lever. ValueError for anything else."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
