@@ -115,3 +115,16 @@ def test_a_contrast_without_strength_is_the_plain_model_to_the_bit(toy: VLM) -> 
     prompt = VLMPrompt(toy, samples())
     assert torch.equal(VCD(alpha=0.0, beta=0.0).continuation(prompt).begin(), prompt.continuation().begin())
     assert VCD(alpha=0.0).decode(prompt, 8, Greedy()) == Plain().decode(prompt, 8)
+
+
+@pytest.mark.parametrize("texts", [("star", "ring"), ("star", "star")], ids=["others", "the same"])
+def test_questions_that_begin_alike_stay_in_their_branches(toy: VLM, texts: tuple[str, str]) -> None:
+    """Though trunks end where branches begin."""
+    media = samples()[0].media
+    asked = [Sample(str(i), media, (Turn(f"<image>\nis there a {text} ?"),)) for i, text in enumerate(texts)]
+    shared, alone = VLMPrompt(toy, asked).continuation(), [VLMPrompt(toy, [sample]).continuation() for sample in asked]
+    assert isinstance(shared, Trunks)
+    first = torch.cat([each.begin() for each in alone])
+    torch.testing.assert_close(shared.begin(), first, atol=1e-5, rtol=1e-5)
+    ids = first.argmax(-1)
+    torch.testing.assert_close(shared.step(ids), torch.cat([each.step(ids[i:i + 1]) for i, each in enumerate(alone)]), atol=1e-5, rtol=1e-5)
