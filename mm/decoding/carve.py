@@ -20,7 +20,8 @@ from mm.decoding.watching import Places, Watching
 from mm.models.continuation import Continuation
 from mm.models.prompt import Prompt
 
-GENERAL = "Write a general description of the image. Answer the question using a single word or phrase."
+GENERAL = "Write a general description of the image."
+BRIEFLY = "Answer the question using a single word or phrase."
 MIDDLE = (20, 25, 32)  # layers 20 to 25 of 32
 LEVELS = 10_000  # of a map; what is closer is equal, or rounding would decide which part of an even map stays
 LARGEST = 16  # how many times the pixels of its picture a cut may have
@@ -30,17 +31,17 @@ class CARVE(Stepwise):
     """Of each prompt's only picture. Fusing, mask and box equal recorded numbers of the original's functions.
 
     Not recorded, so ours: the filter that enlarges the cut (bicubic); a pixel at the threshold counts, and scores that differ by less than 1/10 000
-    of the highest are equal; a cut that would have more than 16 times the pixels of its picture is enlarged less. The paper wants "a single word or
-    phrase" behind the question, too: say so in your prompts.
+    of the highest are equal; a cut that would have more than 16 times the pixels of its picture is enlarged less.
 
     Args:
         layers: whose attention counts; by default 20 to 25 of a decoder of 32 layers, as published, and 20/32 to 25/32 of another depth, which is
             ours; negative ones count from the end.
-        general: the instruction that is asked for comparison.
+        general: the instruction that is asked for comparison. suffix: follows it, and the question while the two are compared, unless that ends with
+            it already; "" for none. The last answer is to the question as it stands in the prompts.
         lam: added to the attention under the general instruction. The released code has 1e-8.
         top: share of the picture's pixels that the mask begins with.
         regions: which connected ones of them stay.
-        steps: answer tokens of each of the two first passes, at most; their end counts.
+        steps: answer tokens of each of the two first passes, at most; their end counts. The instruction's stops where no question's goes on.
         over: "all" these steps, the later ones weighted higher (1, 2, ...), as many as both answers have; or "first", the end of the prompt only.
 
     Costs two short answers more. Only the newest token's row is looked at, in these layers. TypeError for prompts whose words and pictures are not
@@ -49,13 +50,13 @@ class CARVE(Stepwise):
     """
 
     def __init__(self, layers: Sequence[int] | None = None, general: str = GENERAL, lam: float = 1e-8, top: float = 0.2,
-                 regions: Regions | None = None, steps: int = 32, over: Literal["all", "first"] = "all") -> None:
+                 regions: Regions | None = None, steps: int = 32, over: Literal["all", "first"] = "all", suffix: str = BRIEFLY) -> None:
         if not 0 < top <= 1:
             raise ValueError(f"top is the share of the pixels that the mask begins with, above 0 and at most 1; got {top}")
         if steps < 1 or lam < 0:
             raise ValueError(f"steps is {steps} and lam is {lam}; there is one step at least, and nothing negative is added to attention")
         self.layers, self.general, self.lam, self.top = layers, general, lam, top
-        self.regions, self.steps, self.over = regions or MostAttended(), steps, over
+        self.regions, self.steps, self.over, self.suffix = regions or MostAttended(), steps, over, suffix
 
     def continuation(self, prompt: Prompt) -> Continuation:
         return self.carved(prompt).continuation()
@@ -69,9 +70,10 @@ class CARVE(Stepwise):
                 raise ValueError(f"prompt {row} has {len(each.frames)} images and clips, of {each.frames} frames; CARVE cuts the one picture that a "
                                  "question is about, so give each prompt one image")
         chosen = self.chosen(prompt.layers)
-        asked, general = self._looks(prompt, chosen), self._looks(prompt.reworded(lambda question: self.general), chosen)
-        steps = 1 if self.over == "first" else None
-        maps = [places.spread(fused(mine, other, self.lam, steps)) for (mine, places), (other, _) in zip(asked, general, strict=True)]
+        steps = 1 if self.over == "first" else self.steps
+        asked = self._looks(prompt.reworded(self.briefly), chosen, steps)
+        general = self._looks(prompt.reworded(lambda question: self.briefly(self.general)), chosen, max(len(looks) for looks, _ in asked))
+        maps = [places.spread(fused(mine, other, self.lam)) for (mine, places), (other, _) in zip(asked, general, strict=True)]
         return prompt.pictured([Cut(grid.numpy(), self.top, self.regions) for grid in maps])
 
     def chosen(self, depth: int) -> list[int]:
@@ -83,20 +85,24 @@ class CARVE(Stepwise):
             raise ValueError(f"CARVE asks for layer {wrong[0]}, and the model has layers 0 to {depth - 1}")
         return sorted({layer % depth for layer in self.layers})
 
-    def _looks(self, prompt: Prompt, layers: Sequence[int]) -> list[tuple[Tensor, Places]]:
+    def briefly(self, question: str) -> str:
+        """What is asked while question and instruction are compared."""
+        return question if not self.suffix or question.rstrip().endswith(self.suffix) else f"{question} {self.suffix}"
+
+    def _looks(self, prompt: Prompt, layers: Sequence[int], steps: int) -> list[tuple[Tensor, Places]]:
         """Of each prompt, [T, L, n] while its answer of T tokens was decoded, its end among them, and where the n are."""
         recorder = Newest(layers)
         watching = Watching(prompt.recording(recorder).continuation(), recorder)
-        said = decoded(watching, prompt.stop_ids, self.steps)
+        said = decoded(watching, prompt.stop_ids, steps)
         return [(torch.stack(looks[:len(answer) + 1]), places) for looks, answer, places in zip(watching.looks, said, watching.places, strict=True)]
 
 
-def fused(asked: Tensor, general: Tensor, lam: float, steps: int | None = None) -> Tensor:
+def fused(asked: Tensor, general: Tensor, lam: float) -> Tensor:
     """Attention on n places, [T, L, n] each, float64 → [n]: sum over steps t = 1, 2, ... of t times the sum over layers of asked / (general + lam).
 
-    T is that of the shorter one, or `steps` where that is fewer.
+    T is that of the shorter one.
     """
-    count = min(len(asked), len(general), len(asked) if steps is None else steps)
+    count = min(len(asked), len(general))
     # Where neither of them looks there is nothing to tell, also without lam.
     contrast = torch.where(asked[:count] == 0, 0.0, asked[:count] / (general[:count] + lam)).sum(1)
     return torch.arange(1, count + 1, dtype=contrast.dtype) @ contrast

@@ -34,7 +34,7 @@ def toy() -> VLM:
 
 
 def carve(**settings: object) -> CARVE:
-    return CARVE(general=GENERAL, layers=[0, 1], **settings)  # type: ignore[arg-type]
+    return CARVE(general=GENERAL, layers=[0, 1], suffix="", **settings)  # type: ignore[arg-type]
 
 
 def pictures(prompt: VLMPrompt | PretrainedPrompt) -> list[np.ndarray]:
@@ -91,7 +91,7 @@ def test_a_batch_is_its_samples_and_the_second_does_not_remember_the_first(toy: 
 def test_the_first_step_alone_counts_where_that_is_wanted() -> None:
     asked, general = torch.rand(4, 2, 5).double(), torch.rand(3, 2, 5).double()
     first = (asked[0] / (general[0] + 0.1)).sum(0)
-    torch.testing.assert_close(fused(asked, general, 0.1, 1), first)
+    torch.testing.assert_close(fused(asked[:1], general, 0.1), first)
     torch.testing.assert_close(fused(asked, general[:1], 0.1), first)  # an answer that ended at once still has the step that ended it
     torch.testing.assert_close(fused(asked, general, 0.1), sum((t + 1) * (asked[t] / (general[t] + 0.1)).sum(0) for t in range(3)))
 

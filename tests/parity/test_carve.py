@@ -13,7 +13,7 @@ from tests.golden import load
 def scores(golden: Any, lam: float, steps: int | None) -> np.ndarray:
     asked, general = (maps[:, golden.layers].double() for maps in (golden.query_maps, golden.general_maps))
     width, height = golden.image_wh.tolist()
-    return enlarged(fused(asked, general, lam, steps).view(*golden.grid.tolist()).numpy(), height, width)
+    return enlarged(fused(asked[:steps], general, lam).view(*golden.grid.tolist()).numpy(), height, width)
 
 
 @pytest.mark.parametrize(("lam", "steps", "wanted"), [("lam_all", None, "fused_all"), ("lam_first", 1, "fused_first")], ids=["all", "first"])
