@@ -22,7 +22,8 @@ def records(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {error.lineno}: malformed JSON array ({error.msg})") from error
     else:
-        found = [_record(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = text.split("\n")  # not splitlines, which also parts at U+2028 and the like, and these stand in JSON text as they are
+        found = [_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise ValueError(f"{path} holds no records")
     for number, record in enumerate(found, 1):

@@ -7,6 +7,7 @@ import pytest
 
 from eval.__main__ import main
 from eval.frame.evaluating import evaluate, evaluate_together
+from eval.frame.files import records
 from eval.frame.options import Options
 from eval.frame.processes import Alone
 from eval.frame.usable import usable
@@ -118,3 +119,11 @@ def test_a_folder_that_holds_no_model_is_one_line(files: dict[str, str], said: s
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     assert said in told(["pope", "--model", str(tmp_path)], capsys)
+
+
+def test_separators_of_unicode_do_not_end_a_record(tmp_path: Path) -> None:
+    """JSON text may hold them as they are, and answers that are exported do."""
+    rows = [{"text": f"a{mark}b"} for mark in ("\u2028", "\u2029", "\u0085")]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows).encode())
+    assert records(file) == rows
