@@ -20,7 +20,8 @@ COCO_DOUBLES: Mapping[str, str] = {**{name: name for name in DOUBLE_NAMES}, **RE
 
 @dataclass(frozen=True)
 class Mentions:
-    """words: the caption after merging. objects: those that name an object, in order, repeats included. nodes: what each of them names."""
+    """words: the caption after merging, all of them: a length counts the seat of a toilet too. objects: those that name an object, in order, repeats
+    included. nodes: what each of them names."""
 
     words: tuple[str, ...]
     objects: tuple[str, ...]
@@ -48,9 +49,8 @@ class ObjectWords:
 
     def of_names(self, names: Sequence[str]) -> Mentions:
         """Mentions of names that stay as they are, of two words or of one."""
-        if "toilet" in names and "seat" in names:  # "the seat of the toilet" is no chair
-            names = [name for name in names if name != "seat"]
-        found = [(name, node) for name in names if (node := self.synonyms.node(name)) is not None]
+        lifted = "toilet" in names  # "the seat of the toilet" is no chair
+        found = [(name, node) for name in names if (node := self.synonyms.node(name)) is not None and not (lifted and name == "seat")]
         return Mentions(tuple(names), tuple(name for name, _ in found), tuple(node for _, node in found))
 
     def double_names(self, base: Sequence[str]) -> list[str]:

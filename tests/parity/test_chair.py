@@ -123,3 +123,12 @@ def test_image_ids_come_once_in_order(tmp_path: Path) -> None:
     file.write_text('{"image_id": 7}\n{"image": 3}\n')
     with pytest.raises(ValueError, match="row 2"):
         image_ids(file)
+
+
+def test_the_seat_of_a_toilet_is_no_chair_and_still_a_word(synonyms: Synonyms) -> None:
+    """Length is that of the caption after double words are merged; seats are dropped behind that."""
+    mentions = ObjectWords(synonyms, words, COCO_DOUBLES)("the seat of a toilet beside a seat")
+    assert mentions.objects == mentions.nodes == ("toilet",)
+    row = caption_row(1, mentions, {"toilet"})
+    assert (len(row["words"]), score([row]).scores["length"].value) == (8, 8.0)
+    assert ObjectWords(synonyms, words, COCO_DOUBLES)("a seat").nodes == ("chair",)
