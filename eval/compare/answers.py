@@ -20,7 +20,9 @@ def kind_of(rows: Sequence[Row]) -> Kind:
 
 
 def split_of(row: Row) -> str:
-    """The part of the benchmark; "" where rows name none."""
+    """The part of the benchmark; "" where rows name none, and of those asked under controls too, for a control is no answer to what is asked."""
+    if isinstance(row.get("control"), str):
+        return "" if row["control"] == "none" else str(row["control"])
     return str(next((row[name] for name in SPLITS if isinstance(row.get(name), str)), ""))
 
 

@@ -70,7 +70,7 @@ class Counted:
 
 def counted(rows: Sequence[Row]) -> Counted:
     """What can be counted of rows of all runs, a split at a time, and the means of accuracy and F1 over the splits; nothing for rows of another
-    kind."""
+    kind. Splits beside rows of none are controls: described, not tested, and in no mean."""
     kind, splits = kind_of(rows), tuple(dict.fromkeys(map(split_of, rows)))
     blocks = _blocks(kind, all(p_yes(row) is not None for row in rows))
     width, measures, means = sum(block.width for block in blocks), list[Measure](), dict[str, list[Measure]]()
@@ -79,10 +79,11 @@ def counted(rows: Sequence[Row]) -> Counted:
         for block in blocks:
             for column in block.columns:
                 name = f"{split}/{column.name}" if split else column.name
-                measures.append(Measure(name, _at(column.of, start, start + block.width), column.better, column.is_primary, column.unit))
+                is_primary = column.is_primary and (not split or "" not in splits)
+                measures.append(Measure(name, _at(column.of, start, start + block.width), column.better, is_primary, column.unit))
                 means.setdefault(column.name, []).append(measures[-1])
             start += block.width
-    if len(splits) > 1:
+    if len(splits) > 1 and "" not in splits:
         measures += [Measure(f"mean/{name}", _mean([each.statistic for each in of_splits]), of_splits[0].better)
                      for name in ("accuracy", "f1") if (of_splits := means.get(name))]
     return Counted(tuple(measures), tuple(blocks), splits)
