@@ -1,6 +1,6 @@
 """Every run against the baseline: each metric's difference with interval and test, and which differences are certain."""
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -95,11 +95,13 @@ def against(name: str, first: Answered, second: Answered, run: str, draws: int =
     sums = Sums(clusters, table.counts(rows), table.counts(others), draws, seed)
     found = _counted(name, run, table, rows, others, sums)
     found += _ranked(name, run, rows, others, clusters, draws, seed)
-    found = [each for each in found if _agrees(each, own)]
+    apart = {each.metric: each.is_primary for each in found if not _agrees(each, own)}
+    found = [each for each in found if each.metric not in apart and not _is_mean_of(each.metric, apart, own)]
     rest = [metric for metric in own[0] if metric not in {each.metric for each in found}]
     if rest:
         again = recomputed(benchmark, rows, others, rest, affordable(len(rows), draws), seed)
-        found += [Comparison(name, metric, run, each, len(rows), "recomputed", _presumed(metric), _unit(each), kind_of(rows) == "other")
+        found += [Comparison(name, metric, run, each, len(rows), "recomputed", _presumed(metric), _unit(each),
+                             kind_of(rows) == "other" or apart.get(metric, False))
                   for metric, each in again.items()]
     cut, same_length, more = _at_the_same_length(name, run, benchmark, first.result.parser, rows, others, clusters, draws, seed)
     return Against([*found, *cut], flips(name, run, rows, others), same_length, [*remarks, *more])
@@ -193,6 +195,12 @@ def _agrees(found: Comparison, own: Sequence[dict[str, float]]) -> bool:
     """Whether a metric that the benchmark has under the same name has the same values: the benchmark's definition goes before ours."""
     levels = found.difference.first.value, found.difference.second.value
     return all(found.metric not in of_run or _equal(of_run[found.metric], level) for of_run, level in zip(own, levels, strict=True))
+
+
+def _is_mean_of(metric: str, apart: Iterable[str], own: Sequence[dict[str, float]]) -> bool:
+    """Whether it is our mean of metrics that the benchmark defines otherwise: AMBER's F1, which is that of no."""
+    of, _, last = metric.rpartition("/")
+    return of == "mean" and all(metric not in of_run for of_run in own) and any(each.rpartition("/")[2] == last for each in apart)
 
 
 def _equal(one: float, other: float | None) -> bool:

@@ -2,9 +2,11 @@
 import random
 from pathlib import Path
 
+from eval.amber import AMBER
 from eval.compare.comparing import Comparison, against
 from eval.compare.runs import read_runs
 from eval.frame.benchmark import Benchmark, Item
+from eval.snare import SNARE
 from eval.truemicl import TrueMICL
 from tests.comparisons import filed
 
@@ -29,3 +31,18 @@ def test_answers_under_controls_are_no_part_of_what_is_tested(tmp_path: Path) ->
     assert [name for name, each in found.items() if each.is_primary] == ["accuracy"]
     assert found["accuracy"].n == found["blank/accuracy"].n == 8
     assert not any(name.startswith("mean/") for name in found)
+
+
+def test_where_a_case_has_several_answers_its_accuracy_is_tested(tmp_path: Path) -> None:
+    found = compared(tmp_path, "snare", SNARE(size=6, protocol="polling"))
+    primary = {name for name, each in found.items() if each.is_primary}
+    assert primary == {f"{task}/accuracy" for task in (
+        "semantic_structure", "negation_logic", "attribute_ownership", "relationship_composition", "spatial_relations")}
+
+
+def test_no_mean_is_told_of_metrics_that_the_benchmark_defines_otherwise(tmp_path: Path) -> None:
+    found = compared(tmp_path, "amber", AMBER(size=8, evaluation="d"))
+    assert "discriminative/f1" in found
+    assert "mean/f1" not in found
+    assert found["state/accuracy"].is_primary
+    assert "mean/accuracy" in found
