@@ -4,6 +4,7 @@ ICML 2017), Brier score (Brier 1950), and area under the ROC curve, which is the
 Greedy text says yes or no; the log-probabilities of both say how nearly it was the other. The area needs no threshold, so it tells a model that sees
 worse from one that merely says yes more often.
 """
+import math
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -21,12 +22,15 @@ def p_yes(logp: Mapping[str, float] | None) -> float | None:
     """P(yes) against no, from the log-probabilities of whole answers: the spellings of a word count together, whatever their case.
 
     So nobody has to know whether a model says "Yes" or "yes": what it does not say adds next to nothing. An answer's end is part of it; of a model
-    that would go on behind "Yes", "Yes" alone is what is compared. None where one of the words was not asked for.
+    that would go on behind "Yes", "Yes" alone is what is compared. None where one of the words was not asked for, and where the numbers say
+    nothing: not a number, as of a model that overflows, or no probability for either.
     """
     words: dict[str, list[float]] = {"yes": [], "no": []}
     for text, value in (logp or {}).items():
         words.get(text.strip().lower(), []).append(value)
     if not words["yes"] or not words["no"]:
+        return None
+    if any(map(math.isnan, words["yes"] + words["no"])) or max(words["yes"] + words["no"]) == -math.inf:
         return None
     yes, no = (np.logaddexp.reduce(values) for values in words.values())
     return float(np.exp(-np.logaddexp(0.0, no - yes)))

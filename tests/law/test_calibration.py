@@ -24,6 +24,15 @@ def test_spellings_of_a_word_count_together() -> None:
         assert p_yes(nothing) is None
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [(math.nan, math.nan), (math.nan, -1.0), (-math.inf, -math.inf)], ids=["nan", "one", "impossible"])
+def test_numbers_of_a_model_that_overflows_are_left_out(values: tuple[float, float]) -> None:
+    broken = dict(zip(("yes", "no"), values, strict=True))
+    assert p_yes(broken) is None
+    assert calibration([broken], [True], ["a"]) == {}
+    assert calibration([broken, logp(0.75)], [False, True], ["a", "b"])["brier"].n == 1
+
+
 def test_the_area_is_the_share_of_pairs_in_order_ties_half() -> None:
     rng = np.random.default_rng(0)
     p = rng.integers(1, 10, 60) / 10  # many ties
