@@ -112,9 +112,10 @@ def parse(text: str, parser: str = "official") -> str | None:
 
 
 def likelihoods(row: Row) -> list[float] | None:
-    """Mean log-probability a token of each caption; None where one of them is not known."""
+    """Mean log-probability a token of each caption; None where one of them is not known, or no number, as of a model that overflows: every caption
+    would tie with it, and the first, which is right, would win."""
     logp, tokens = row.get("logp") or {}, row.get("tokens") or {}
-    if any(caption not in logp or not tokens.get(caption) for caption in row["captions"]):
+    if any(math.isnan(logp.get(caption, math.nan)) or not tokens.get(caption) for caption in row["captions"]):
         return None
     return [logp[caption] / tokens[caption] for caption in row["captions"]]
 

@@ -1,5 +1,6 @@
 """SNARE: captions of the world that are what they are labelled, the user's rows, and runs from the command line to the result."""
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_captions_without_scores_are_counted(tmp_path: Path) -> None:
 ATTRIBUTES = {"image_path": "a.png", "bbox_x": 2, "bbox_y": 4, "bbox_w": 10, "bbox_h": 8, "attributes": ["red", "old"], "obj1_name": "cup",
               "obj2_name": "dog", "true_caption": "the red cup and the old dog", "false_caption": "the old cup and the red dog"}
 RELATION = {"image_path": "a.png", "relation_name": "on", "true_caption": "the cup is on the table", "false_caption": "the table is on the cup"}
+
+
+def test_scores_that_are_no_numbers_make_no_caption_right() -> None:
+    """All comparisons with NaN fail, so the order would stay as it is, the right caption first."""
+    row = {"captions": ["a", "b"], "labels": [True, False], "logp": {"a": math.nan, "b": math.nan}, "tokens": {"a": 1, "b": 1}, "answer": ""}
+    for logp in (row["logp"], {"a": math.nan, "b": -1.0}, {"a": -1.0, "b": math.nan}):
+        verdict = SNARE().judge({**row, "logp": logp}, "official")
+        assert (verdict["matched"], verdict["correct"], verdict["scores"]) == (False, False, None)
 
 
 def test_the_user_s_rows_and_those_of_aro_become_cases(tmp_path: Path) -> None:
