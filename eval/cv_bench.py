@@ -3,6 +3,7 @@
 Counting and spatial relations on pictures of ADE20K and COCO, order in depth and distance on those of Omni3D, as multiple choice. The score is the
 mean of 2D, itself the mean of its two sources, and 3D.
 """
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +44,11 @@ class CVBench(Benchmark):
 
     def items(self) -> list[Item]:
         found = [(row, media) for path in files(Path(self.data), self.images) for row, media in load(path, self.images)]
+        times = Counter(f"{row['type']}/{row['idx']}" for row, _ in found)
+        if len(times) < len(found):
+            again = next(name for name in times if times[name] > 1)
+            raise ValueError(f"{self.data}: row {again} comes {times[again]} times, so its answers would count as often; leave one copy of it in the "
+                             "files")
         return [Item(f"{row['type']}/{row['idx']}", row["clip"], media, f"<image>\n{row['prompt']}{self.suffix}", row, split=row["source"])
                 for row, media in found]
 

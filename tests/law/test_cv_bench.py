@@ -89,6 +89,14 @@ def test_a_row_that_is_not_as_it_should_be_is_named(copy: Path, tmp_path: Path) 
         files(tmp_path / "none", None)
 
 
+def test_a_row_that_comes_twice_is_named(copy: Path, tmp_path: Path) -> None:
+    """As where a folder holds a file and a copy of it."""
+    for name in ("test_2d.jsonl", "test_2d_old.jsonl"):
+        (tmp_path / name).write_bytes((copy / "test_2d.jsonl").read_bytes())
+    with pytest.raises(ValueError, match="row 2D/20 comes 2 times"):
+        CVBench(str(tmp_path)).items()
+
+
 def test_the_command_line_asks(copy: Path, tmp_path: Path) -> None:
     toy(config={"max_position_embeddings": 512}).save(tmp_path / "model")
     assert main(["cv_bench", "--model", str(tmp_path), "--cv_bench.data", str(copy), "--cv_bench.max_new_tokens", "2", "--parser", "strict"]) == 0
