@@ -38,6 +38,9 @@ class Cell:
     kind: str
 
 
+EMPTY = Cell("–", "", "", (), Markup(""), "open")  # of a run whose way of decoding gives no such figure
+
+
 @dataclass(frozen=True)
 class Line:
     """A metric: its name, which way is better, whether it is tested, the baseline's level, and a difference for each run."""
@@ -154,7 +157,7 @@ def _table(name: str, found: Row, comparisons: Sequence[Row], tests: Tests) -> T
         one = next(iter(own.values()))
         arrow, level = {"more": "↑", "less": "↓"}.get(one["better"], ""), wording.level(one["difference"]["first"]["value"], one["unit"])
         lines.append(Line(wording.label(metric), arrow, one["is_primary"], level,
-                          tuple(_cell(own[run["name"]], reach, tests) for run in found["runs"][1:])))
+                          tuple(_cell(own[run["name"]], reach, tests) if run["name"] in own else EMPTY for run in found["runs"][1:])))
     return Table(name, tuple(lines), f"±{100 * reach:.1f}")
 
 

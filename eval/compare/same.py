@@ -11,6 +11,7 @@ from eval.frame.paired import aligned
 ANSWER = ("answer", "logp", "tokens")
 ASKED = ("text", "question", "query", "label", "truth", "objects", "candidates")  # where another model's reply stands among the fields of a row
 HARMLESS = ("batch_size",)  # of settings: rounding apart, answers do not depend on it
+SEARCH = ("greedy", "num_beams", "method")  # of settings of decoding
 ABSENT = "not stated"
 
 
@@ -60,8 +61,10 @@ def method(first: Run, second: Run) -> list[Differs]:
 
 
 def besides(first: Run, second: Run) -> list[Differs]:
-    """Settings that decide answers or scores and that the runs do not share: prompts, decoding, data, view."""
-    return _distinct(_differing(_deciding(one), _deciding(other)) for one, other in _both(first, second))
+    """Settings that decide answers or scores and that the runs do not share: prompts, decoding, data, view. How a lever's own way of decoding
+    searches is the method."""
+    return _distinct(_differing(_deciding(one, searches), _deciding(other, searches)) for one, other in _both(first, second)
+                     for searches in (_searches(one) or _searches(other),))
 
 
 def harmless(first: Run, second: Run) -> list[Differs]:
@@ -77,8 +80,16 @@ def _model(answered: Answered) -> Any:
     return answered.result.config.get("model")
 
 
-def _deciding(answered: Answered) -> Row:
-    return {name: value for name, value in answered.result.settings.items() if name not in HARMLESS}
+def _searches(answered: Answered) -> bool:
+    return "decoding" in (answered.result.lever or {})
+
+
+def _deciding(answered: Answered, searches: bool) -> Row:
+    settings = {name: value for name, value in answered.result.settings.items() if name not in HARMLESS}
+    decoding = settings.get("decoding")
+    if searches and isinstance(decoding, Mapping):
+        settings["decoding"] = {name: value for name, value in decoding.items() if name not in SEARCH}
+    return settings
 
 
 def _rest(answered: Answered) -> Row:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from eval.compare.__main__ import main as compare
 from eval.study.__main__ import main
 from eval.study.arms import FOLDER, arms
 from eval.study.table import Column, certain, table
@@ -79,3 +80,21 @@ def test_a_file_without_a_label_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("reweight: []\n")
     with pytest.raises(ValueError, match="should begin with a comment"):
         arms(tmp_path)
+
+
+def test_a_way_of_decoding_is_the_method_and_nothing_besides(out: Path) -> None:
+    found = json.loads((out / "toy.json").read_text())
+    of_vcd = next(each for each in found["differs"] if each["run"] == "VCD")
+    assert [each["what"] for each in of_vcd["method"]] == ["lever"]
+    assert of_vcd["besides"] == []
+
+
+def test_a_page_shows_runs_that_lack_a_figure(out: Path, tmp_path: Path) -> None:
+    """A search gives no log-probabilities, so no areas under curves."""
+    (tmp_path / "arms").mkdir()
+    opera = "# OPERA: searches.\ndecoding: {class_path: mm.decoding.OPERA, init_args: {beams: 2, candidates: 2}}\n"
+    (tmp_path / "arms" / "opera.yaml").write_text(opera)
+    assert main([str(out.parent / "toy"), "--out", str(out), "--folder", str(tmp_path / "arms"), "--size", "3", "--draws", "50"]) == 0
+    toy = str(out / "toy")
+    assert compare([toy, f"{toy}:vcd", f"{toy}:opera", "--out", str(tmp_path / "page"), "--draws", "50", "--items", "10"]) == 0
+    assert "toy + opera" in (tmp_path / "page" / "compare.html").read_text()
