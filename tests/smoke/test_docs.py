@@ -22,7 +22,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-RECORDS = {"laboratory.md", "clips.md"}  # pages of what was measured, without a block of Python
+RECORDS = {"laboratory.md", "clips.md", "study.md"}  # pages of what was measured, without a block of Python
 
 
 def blocks(page: Path) -> list[str]:
