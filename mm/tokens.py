@@ -81,10 +81,11 @@ class TokenMap:
     def before(self, amount: Tensor) -> Tensor:
         """Sum of `amount`, long [..., B, N], over the tokens before each one on its own path; 0 for padding. For whole maps, not for slices."""
         order = torch.arange(self.shape[1], device=self.device)
-        entered = self.document.gather(1, _latest(self.is_real, order))  # padding within a document parts nothing
-        trunk, forks = self.branch == 0, _changes(entered)
+        entered = _latest(self.is_real, order)  # padding within a document, or within a branch, parts nothing
+        branch, forks = self.branch.gather(1, entered), _changes(self.document.gather(1, entered))
+        trunk = branch == 0
         total = torch.zeros_like(amount)
-        for part, starts in ((amount * (self.is_real & trunk), forks), (amount * (self.is_real & ~trunk), forks | _changes(self.branch))):
+        for part, starts in ((amount * (self.is_real & trunk), forks), (amount * (self.is_real & ~trunk), forks | _changes(branch))):
             sums = part.cumsum(-1) - part
             total += sums - sums.gather(-1, _latest(starts, order).expand_as(sums))
         return total * self.is_real

@@ -114,9 +114,10 @@ class Session:
         return after
 
     def with_prompt(self, prompt: TokenMap) -> "Session":
-        """This session, told of a longer prompt, whose first tokens it has read; it goes on when the next are."""
-        after = self.selected(torch.arange(len(prompt.kind), device=prompt.device))
-        after.plan = replace(after.plan, tokens=prompt)
+        """This session, told the map of a longer prompt, whose first tokens it has read: the next ones are what the map says, branches included."""
+        after = Session(replace(self.plan, tokens=prompt), prompt, prompt)
+        after.trunk, after.groups, after.rewritten = self.trunk, dict(self.groups), {place: dict(passes) for place, passes in self.rewritten.items()}
+        after.acting, after.looked = dict(self.acting), dict(self.looked)
         return after
 
     def keep(self, place: tuple[int, int], rule: Grouping, found: Tensor | None, tokens: TokenMap, start: int) -> None:
