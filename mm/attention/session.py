@@ -87,12 +87,7 @@ class Session:
         decoded = max(start - self.base.shape[1], 0)
         known = (self.base.extend(decoded) if decoded else self.base)[:, :start]
         after = Session(self.plan, joined(known, chunk) if chunk.shape[1] else known, prompt)
-        after.trunk = self.trunk
-        after.groups = {place: found[..., :start] for place, found in self.groups.items()}
-        after.acting = {place: place[0] == WATCHED or self.rules[place[0]].acts_on(found) for place, found in after.groups.items()}
-        after.looked = {place: min(looked, start) for place, looked in self.looked.items()}
-        after.rewritten = {place: {begun: kept.until(start) for begun, kept in passes.items() if begun < start}
-                           for place, passes in self.rewritten.items()}
+        after._recall(self, start)
         if self.plan.mask is not None and not after.is_plain and chunk.shape[1]:
             stop = after.base.shape[1]
             late = Visibility(self.plan.mask, after.tokens, slice(0, start), slice(start, stop))
@@ -113,12 +108,21 @@ class Session:
                            for place, passes in self.rewritten.items()}
         return after
 
-    def with_prompt(self, prompt: TokenMap) -> "Session":
-        """This session, told the map of a longer prompt, whose first tokens it has read: the next ones are what the map says, branches included."""
+    def with_prompt(self, prompt: TokenMap, read: int) -> "Session":
+        """This session, told the map of a longer prompt, whose first `read` tokens it has read: the next ones are what the map says, branches
+        included."""
         after = Session(replace(self.plan, tokens=prompt), prompt, prompt)
-        after.trunk, after.groups, after.rewritten = self.trunk, dict(self.groups), {place: dict(passes) for place, passes in self.rewritten.items()}
-        after.acting, after.looked = dict(self.acting), dict(self.looked)
+        after._recall(self, read)
         return after
+
+    def _recall(self, before: "Session", start: int) -> None:
+        """What `before` found out about the first `start` tokens."""
+        self.trunk = before.trunk
+        self.groups = {place: found[..., :start] for place, found in before.groups.items()}
+        self.acting = {place: place[0] == WATCHED or self.rules[place[0]].acts_on(found) for place, found in self.groups.items()}
+        self.looked = {place: min(looked, start) for place, looked in before.looked.items()}
+        self.rewritten = {place: {begun: kept.until(start) for begun, kept in passes.items() if begun < start}
+                          for place, passes in before.rewritten.items()}
 
     def keep(self, place: tuple[int, int], rule: Grouping, found: Tensor | None, tokens: TokenMap, start: int) -> None:
         """Remembers the groups [B, Q] or [B, H, Q] that a rule found among `tokens`, which stand behind `start` others.

@@ -186,22 +186,27 @@ class Trunks(ModelContinuation):
     Where no rule looks at all keys of a row, the rows go on sharing what was read (`mm.attention.trunk`); else each gets a copy of it.
 
     Args:
-        inputs: of the P trunks, padded on the left.
+        inputs: of the P trunks, padded on the left. ahead: how many of their last tokens are none of the trunk: they are read and forgotten, so
+            that the trunk's last one is not taken for the end of a prompt, where rules act that change what predicts an answer.
         owner: long [B], the trunk of each row. ids, real: how the rows go on, long [B, n], padded on the left where real is 0.
         tokens: map of the whole rows, trunk and rest, [B, T + n], for a model whose levers need one; None where they read it off the ids.
     """
 
     def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Any], owner: Tensor, ids: Tensor, real: Tensor, tokens: TokenMap | None = None,
-                 around: Around = nothing) -> None:
+                 around: Around = nothing, ahead: int = 0) -> None:
         super().__init__(model, inputs, around)
-        self.owner, self.rest, self.real, self.tokens = owner, ids, real, tokens
+        self.owner, self.rest, self.real, self.tokens, self.ahead = owner, ids, real, tokens, ahead
 
     def begin(self) -> Tensor:
         super().begin()
         self.count(-len(self.inputs["attention_mask"]))
         session, cache = self.session, self.inputs[CACHE]
-        if session is not None and is_shareable(cache) and self._sees_trunk(session):
-            session.trunk = Trunk(tuple((layer.keys, layer.values) for layer in cache.layers), session.base.is_real,
+        length = self.inputs["attention_mask"].shape[1] - self.ahead
+        if self.ahead:
+            cache.crop(-self.ahead)
+            self.inputs |= {name: self.inputs[name][..., :length] for name in (*OF_TOKENS, "position_ids") if name in self.inputs}
+        if session is not None and is_shareable(cache) and self._sees_trunk(session, length):
+            session.trunk = Trunk(tuple((layer.keys, layer.values) for layer in cache.layers), session.base.is_real[:, :length],
                                   torch.arange(len(session.base.kind), device=self.owner.device))
             self.inputs[CACHE] = behind(cache)
             setattr(self.inputs[CACHE], HOME, session)
@@ -209,12 +214,12 @@ class Trunks(ModelContinuation):
         if self.tokens is not None:
             session = self.session
             assert session is not None, "a map is given to levers only"
-            setattr(self.inputs[CACHE], HOME, session.with_prompt(self.tokens))
+            setattr(self.inputs[CACHE], HOME, session.with_prompt(self.tokens, length))
         return self.extend(self.rest, self.real)
 
-    def _sees_trunk(self, session: Session) -> bool:
+    def _sees_trunk(self, session: Session, length: int) -> bool:
         """Whether every token that follows attends to all of its trunk, and nothing looks at all keys of a row."""
-        plan, length = session.plan, session.base.shape[1]
+        plan = session.plan
         if plan.recorder is not None or not all(rule.is_neutral for rule in session.rules):
             return False
         if plan.mask is None or session.is_plain:

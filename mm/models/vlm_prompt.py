@@ -23,6 +23,8 @@ from mm.sample import Media, Sample
 from mm.streams import Sources, showing
 from mm.tokens import Kind, TokenMap
 
+AHEAD = 1  # tokens that are read behind a trunk and forgotten
+
 
 class VLMPrompt(Prompt):
     """samples: the last turn's answer is what the model is to go on with, "" if it begins itself."""
@@ -122,7 +124,7 @@ class VLMPrompt(Prompt):
         lengths = {first: _common([rows[i] for i, owner in enumerate(owners) if owner == first]) for first in firsts}
         if not all(lengths.values()) or not self._parts(rows, owners, lengths):
             return None
-        trunks = [_piece(rows[first], 0, lengths[first]) for first in firsts]
+        trunks = [_piece(rows[first], 0, lengths[first] + AHEAD) for first in firsts]
         rests = [replace(_piece(row, lengths[owner], len(row)), pixels=row.pixels[:0], frames=row.frames[:0])
                  for row, owner in zip(rows, owners, strict=True)]
         collate, device = self.vlm.processor.collate, self.vlm.device
@@ -131,8 +133,8 @@ class VLMPrompt(Prompt):
         owner = torch.tensor([firsts.index(each) for each in owners], device=device)
         embeds, around = self._read(batch)
         inputs = {"inputs_embeds": embeds, "attention_mask": batch.tokens.is_real.long()}
-        tokens = _joined(batch.tokens[owner], rest.tokens)
-        return Trunks(self.vlm.language.model, inputs, owner, rest.input_ids, rest.tokens.is_real.long(), tokens, around)
+        tokens = _joined(batch.tokens[owner, :-AHEAD], rest.tokens)
+        return Trunks(self.vlm.language.model, inputs, owner, rest.input_ids, rest.tokens.is_real.long(), tokens, around, AHEAD)
 
     def _parts(self, rows: Sequence[Row], owners: Sequence[int], lengths: dict[int, int]) -> bool:
         """Whether trunks are the same without what follows: the mask hides it, and positions do not ask for it."""
@@ -140,10 +142,10 @@ class VLMPrompt(Prompt):
         longest = {owner: max((row for row, other in zip(rows, owners, strict=True) if other == owner), key=len) for owner in lengths}
         for owner, length in lengths.items():
             whole = vlm.processor.collate([longest[owner]]).tokens
-            trunk = vlm.processor.collate([_piece(longest[owner], 0, length)]).tokens
-            if not torch.equal(vlm.positions.assign(whole)[:, :length], vlm.positions.assign(trunk)):
-                return False
             if bool(vlm.mask.dense(whole, slice(0, length), slice(length, None)).any()):
+                return False
+            trunk = vlm.processor.collate([_piece(longest[owner], 0, length + AHEAD)]).tokens
+            if not torch.equal(vlm.positions.assign(whole)[:, :length], vlm.positions.assign(trunk)[:, :length]):
                 return False
         return True
 

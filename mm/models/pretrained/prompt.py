@@ -15,7 +15,7 @@ from mm.models.inputs_prompt import InputsPrompt, repacked
 from mm.models.pretrained.vlm import PretrainedVLM
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
 from mm.models.trunk_cache import keeps_all
-from mm.models.vlm_prompt import pictured, reworded
+from mm.models.vlm_prompt import AHEAD, pictured, reworded
 from mm.reweight import Rule
 from mm.sample import Sample
 from mm.tokens import TokenMap
@@ -99,34 +99,42 @@ class PretrainedPrompt(Prompt):
         words = [self._words(sample) for sample in self.samples]
         shared = {owner: common([words[i] for i, other in enumerate(owners) if other == owner]) for owner in firsts}
         whole = self._of([without_answer(self.samples[i]) for i in firsts])
+        if "token_type_ids" in whole.inputs and self._rules:  # what follows is read token by token, as answers are, to which rules do something else
+            return None
         keep = whole.inputs["attention_mask"].bool().clone()
         for row, owner in enumerate(firsts):
             rest = words[owner][shared[owner]:]
             if whole.inputs["input_ids"][row, -len(rest):].tolist() != rest:  # this processor writes behind its pictures, or into their questions
                 return None
-            keep[row, -len(rest):] = False
+            keep[row, keep.shape[1] - len(rest) + AHEAD:] = False
         trunks = {name: repacked(value, keep) if name in ("input_ids", *OF_TOKENS) else value for name, value in whole.inputs.items()}
         rests = [[*words[i][shared[owner]:], *self.vlm.begin(self.samples[i], self.samples[i].turns[-1].answer)] for i, owner in enumerate(owners)]
         ids, real = padded(rests, whole.inputs["input_ids"].device)
         owner_of = torch.tensor([firsts.index(owner) for owner in owners], device=ids.device)
         begun = InputsPrompt(self.vlm.model, trunks, rules=self.rules).continuation()
-        return Trunks(self.vlm.model, trunks, owner_of, ids, real, None, begun.around)
+        return Trunks(self.vlm.model, trunks, owner_of, ids, real, None, begun.around, AHEAD)
 
     def _words(self, sample: Sample) -> list[int]:
         """Tokens of the prompt with one for each picture."""
         return list(self.vlm.processor.tokenizer(self.vlm.prompter.prompt(without_answer(sample)).text, add_special_tokens=False)["input_ids"])
 
     @property
+    def _rules(self) -> Sequence[Any]:
+        """Those that the prompts are read under."""
+        levers = levers_of(text_decoder(self.vlm.model))
+        plan = None if levers is None else levers.plan
+        return self.rules if self.rules is not None else () if plan is None else plan.rules or ()
+
+    @property
     def shares(self) -> bool:
         model = self.vlm.model
         levers = levers_of(text_decoder(model))
         plan = None if levers is None else levers.plan
-        rules = self.rules if self.rules is not None else () if plan is None else plan.rules or ()
         mask: Any = None if plan is None else plan.mask
         if self.recorder is not None or (plan is not None and plan.recorder is not None):
             return False
         hides = (mask is None and model.config.model_type not in SEES_QUESTION) or (mask is not None and mask.shares_image_prefix and mask.chunkable)
-        return hides and keeps_all(model) and not any("columns" in rule.needs for rule in rules)
+        return hides and keeps_all(model) and not any("columns" in rule.needs for rule in self._rules)
 
 
 def without_answer(sample: Sample) -> Sample:
