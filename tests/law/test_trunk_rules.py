@@ -1,4 +1,4 @@
-"""Rules for the rows that predict an answer leave the end of a shared trunk alone."""
+"""Rules for the rows that predict an answer leave the end of a shared trunk alone, and questions that part before a picture share nothing."""
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +53,11 @@ def test_the_end_of_a_trunk_of_a_pretrained_model_predicts_no_answer(name: str, 
     vlm = PretrainedVLM.load(directory(name, tmp_path))
     with mm.steer(vlm.model, mask=Causal() if name == "paligemma" else None, reweight=[RULES[rule]]):
         read_as_alone(vlm, samples(tuple(f"<image>\n{question}" for question in ALIKE)))
+
+
+@pytest.mark.parametrize("questions", [
+    ("What <image> do you see ?", "What do <image> you see ?"), ("<image> Is <image> a star ?", "<image> Is there <image> a star ?")],
+    ids=["one", "two"])
+def test_questions_that_part_before_a_picture_share_nothing(questions: tuple[str, ...], tmp_path: Path) -> None:
+    vlm = PretrainedVLM.load(directory("llava", tmp_path))
+    assert not read_as_alone(vlm, samples(questions, questions[0].count("<image>")))

@@ -11,6 +11,7 @@ from mm.attention import Recorder
 from mm.language.anatomy import decoder_layers, text_decoder
 from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation, Trunks
+from mm.models.families import token_map
 from mm.models.inputs_prompt import InputsPrompt, repacked
 from mm.models.pretrained.vlm import PretrainedVLM
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
@@ -101,10 +102,12 @@ class PretrainedPrompt(Prompt):
         whole = self._of([without_answer(self.samples[i]) for i in firsts])
         if "token_type_ids" in whole.inputs and self._rules:  # what follows is read token by token, as answers are, to which rules do something else
             return None
-        keep = whole.inputs["attention_mask"].bool().clone()
+        keep, shown = whole.inputs["attention_mask"].bool().clone(), token_map(self.vlm.model, whole.inputs).is_vision
         for row, owner in enumerate(firsts):
             rest = words[owner][shared[owner]:]
             if whole.inputs["input_ids"][row, -len(rest):].tolist() != rest:  # this processor writes behind its pictures, or into their questions
+                return None
+            if bool(shown[row, -len(rest):].any()):  # questions part before their last picture
                 return None
             keep[row, keep.shape[1] - len(rest) + AHEAD:] = False
         trunks = {name: repacked(value, keep) if name in ("input_ids", *OF_TOKENS) else value for name, value in whole.inputs.items()}
