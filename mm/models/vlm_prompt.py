@@ -197,8 +197,7 @@ def _owners(rows: Sequence[Row]) -> list[int]:
 
 def _common(rows: Sequence[Row]) -> int:
     """How many tokens the rows begin with alike, at least one of each being left over; 0 where a picture would be parted."""
-    on_trunk = int((rows[0].tables[list(PADDING).index("branch")] == 0).sum())  # what follows goes on from there, and would not see a begun branch
-    length = min(min(map(len, rows)) - 1, on_trunk)
+    length = min(map(len, rows)) - 1
     for row in rows[1:]:
         differs = (row.input_ids[:length] != rows[0].input_ids[:length]) | (row.tables[:, :length] != rows[0].tables[:, :length]).any(0)
         length = int(differs.argmax()) if differs.any() else length

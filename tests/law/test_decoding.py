@@ -55,7 +55,6 @@ def test_questions_about_a_picture_are_read_behind_one_copy_of_it(toy: VLM) -> N
 
 
 def test_questions_that_begin_alike_are_read_as_if_alone(toy: VLM) -> None:
-    """On branches, of which a trunk is none."""
     asked = samples(2, 2)
     alone = torch.cat([VLMPrompt(toy, [sample]).continuation().begin() for sample in asked])
     torch.testing.assert_close(VLMPrompt(toy, asked).continuation().begin(), alone, atol=1e-5, rtol=1e-5)
@@ -119,7 +118,6 @@ def test_a_contrast_without_strength_is_the_plain_model_to_the_bit(toy: VLM) -> 
 
 @pytest.mark.parametrize("texts", [("star", "ring"), ("star", "star")], ids=["others", "the same"])
 def test_questions_that_begin_alike_stay_in_their_branches(toy: VLM, texts: tuple[str, str]) -> None:
-    """Though trunks end where branches begin."""
     media = samples()[0].media
     asked = [Sample(str(i), media, (Turn(f"<image>\nis there a {text} ?"),)) for i, text in enumerate(texts)]
     shared, alone = VLMPrompt(toy, asked).continuation(), [VLMPrompt(toy, [sample]).continuation() for sample in asked]
