@@ -27,7 +27,8 @@ class Plan:
 
 
 def answer(plan: Plan, say: Callable[[str], None]) -> list[tuple[str, str, str]]:
-    """Every model on every benchmark under every arm. Returns (model, arm, reason) of what could not be done, and goes on."""
+    """Every model on every benchmark, plain and under every arm. Returns (model, arm, reason) of the arms that a model refuses, and goes on. What
+    stops a plain model is raised, as nothing can be held against it then."""
     from eval.frame.model import Model
 
     failed = []
@@ -40,9 +41,11 @@ def answer(plan: Plan, say: Callable[[str], None]) -> list[tuple[str, str, str]]
                 for name, benchmark in plan.benchmarks.items():
                     result = evaluate(name, benchmark, model, options)
                     say(f"{home.name}, {'plain' if arm is None else arm.label}, {name}: {result.cost['seconds']:.0f} s")
-            except (ValueError, TypeError, NotImplementedError) as error:
-                failed.append((home.name, "plain" if arm is None else arm.label, str(error)))
-                say(f"{home.name}, {arm and arm.label}: {error}")
+            except (ValueError, TypeError) as error:  # TypeError: a lever that is not for this kind of model
+                if arm is None:
+                    raise
+                failed.append((home.name, arm.label, str(error)))
+                say(f"{home.name}, {arm.label}: {error}")
     return failed
 
 

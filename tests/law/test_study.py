@@ -52,6 +52,11 @@ def test_what_is_answered_is_not_asked_again(out: Path) -> None:
     assert json.loads((out / "toy" / "chair-vcd.json").read_text())["cost"] == before
 
 
+def test_what_stops_the_plain_model_is_raised(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--folder", str(out.parent / "arms")]) == 2
+    assert "no model in" in capsys.readouterr().err
+
+
 def difference(value: float | None, verdict: str, run: str = "A") -> dict[str, Any]:
     first = {"value": 0.5}
     return {"benchmark": "pope", "metric": "random/accuracy", "run": run, "is_primary": True, "verdict": verdict, "p_holm": 0.01,
