@@ -1,23 +1,21 @@
 """Where both runs looked, for a few of the answers that are shown: each answer read again by its model under its lever."""
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-import mm
 from eval.compare.choosing import Shown
 from eval.compare.runs import Answered, Run
 from eval.compare.shots import SIZE, embedded
 from eval.frame.benchmark import Item, Row
 from eval.frame.model import fingerprint
 from mm.analysis import Look, looks, overlay, seen
+from mm.levers import LEVERS, pulled, under
 from mm.models import VLM
-from mm.parts import build
 from mm.sample import Sample, Turn
-
-LEVERS = ("mask", "positions", "reweight", "keep", "layout")  # what attention shows
 
 
 @dataclass(frozen=True)
@@ -109,18 +107,8 @@ def _home(answered: Answered, given: str | None) -> Path:
     return home
 
 
-@contextmanager
-def steered(vlm: VLM, lever: Row | None) -> Iterator[None]:
+def steered(vlm: VLM, lever: Row | None) -> AbstractContextManager[Any]:
     """`vlm` under the lever that a result states. ValueError for one that has more than attention shows."""
-    lever = {name: part for name, part in (lever or {}).items() if name != "file"}
-    if unknown := [name for name in lever if name not in LEVERS]:
+    if unknown := [name for name in lever or {} if name not in LEVERS.keys() - {"decoding"} | {"file"}]:
         raise ValueError(f"its lever has {', '.join(unknown)}, which maps of attention do not show")
-    mask, positions, keep, layout = (build(lever[name]) if lever.get(name) else None for name in ("mask", "positions", "keep", "layout"))
-    rules = [build(rule) for rule in lever["reweight"]] if "reweight" in lever else None
-    before = vlm.layout
-    with mm.steer(vlm, mask, positions, rules, keep):
-        try:
-            vlm.layout = layout or before
-            yield
-        finally:
-            vlm.layout = before
+    return under(vlm, pulled(lever))
