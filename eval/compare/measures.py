@@ -31,23 +31,12 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A metric of a block: how it is called, of what sums it is made, and what it is to a comparison."""
-
-    name: str
-    of: Callable[[np.ndarray], np.ndarray]
-    better: Better | None
-    is_primary: bool = False
-    unit: Unit = "share"
-
-
-@dataclass(frozen=True)
 class Block:
-    """adds: what one answer adds to `width` sums. columns: metrics of these sums."""
+    """adds: what one answer adds to `width` sums. columns: metrics of these sums, each without its split."""
 
     adds: Callable[[Row], Sequence[float]]
     width: int
-    columns: tuple[Column, ...]
+    columns: tuple[Measure, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ def counted(rows: Sequence[Row]) -> Counted:
             for column in block.columns:
                 name = f"{split}/{column.name}" if split else column.name
                 is_primary = column.is_primary and (not split or "" not in splits)
-                measures.append(Measure(name, _at(column.of, start, start + block.width), column.better, is_primary, column.unit))
+                measures.append(Measure(name, _at(column.statistic, start, start + block.width), column.better, is_primary, column.unit))
                 means.setdefault(column.name, []).append(measures[-1])
             start += block.width
     if len(splits) > 1 and "" not in splits:
@@ -117,7 +106,7 @@ def _correct(row: Row) -> list[float]:
     return [float(counts and row["correct"]), float(counts)]
 
 
-CORRECT = Block(_correct, 2, (Column("accuracy", _ratio(0, 1), "more", is_primary=True),))
+CORRECT = Block(_correct, 2, (Measure("accuracy", _ratio(0, 1), "more", is_primary=True),))
 
 
 # --- yes or no
@@ -135,8 +124,8 @@ def _f1(sums: np.ndarray) -> np.ndarray:
 
 
 YES_NO = Block(_confusion, 6, (
-    Column("precision", _ratio(0, 1), "more"), Column("recall", _ratio(0, 2), "more"), Column("f1", _f1, "more"),
-    Column("yes_ratio", _ratio(1, 5), None), Column("false_yes", _ratio(3, 4), "less")))
+    Measure("precision", _ratio(0, 1), "more"), Measure("recall", _ratio(0, 2), "more"), Measure("f1", _f1, "more"),
+    Measure("yes_ratio", _ratio(1, 5), None), Measure("false_yes", _ratio(3, 4), "less")))
 
 
 def _calibration(row: Row) -> list[float]:
@@ -149,8 +138,8 @@ def _calibration(row: Row) -> list[float]:
 
 
 CALIBRATED = Block(_calibration, 3 + BINS, (
-    Column("brier", _ratio(0, 2), "less"), Column("logp_accuracy", _ratio(1, 2), "more"),
-    Column("ece", lambda sums: np.abs(sums[..., 3:]).sum(-1) / sums[..., 2], "less")))
+    Measure("brier", _ratio(0, 2), "less"), Measure("logp_accuracy", _ratio(1, 2), "more"),
+    Measure("ece", lambda sums: np.abs(sums[..., 3:]).sum(-1) / sums[..., 2], "less")))
 
 
 # --- captions
@@ -167,7 +156,7 @@ def _caption_f1(sums: np.ndarray) -> np.ndarray:
 
 
 CAPTION = Block(_caption, 7, (
-    Column("chair_s", _ratio(5, 6), "less", is_primary=True), Column("chair_i", _ratio(0, 1), "less", is_primary=True),
-    Column("recall", _ratio(2, 3), "more", is_primary=True), Column("f1", _caption_f1, "more", is_primary=True),
-    Column("length", _ratio(4, 6), None, unit="number")))
+    Measure("chair_s", _ratio(5, 6), "less", is_primary=True), Measure("chair_i", _ratio(0, 1), "less", is_primary=True),
+    Measure("recall", _ratio(2, 3), "more", is_primary=True), Measure("f1", _caption_f1, "more", is_primary=True),
+    Measure("length", _ratio(4, 6), None, unit="number")))
 
