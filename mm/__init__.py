@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VLM", "TokenMap", "attend", "steer"]
 
-_PACKAGES = ("analysis", "attention", "keep", "language", "masks", "media", "models", "positions", "reweight", "streams", "training", "vision")
+_PACKAGES = ("analysis", "attention", "diffusion", "keep", "language", "masks", "media", "models", "positions", "reweight", "streams",
+             "training", "vision")
 _HOME = {"VLM": "mm.models.vlm", "TokenMap": "mm.tokens", "attend": "mm.attention", "steer": "mm.models.steer"}
 
 

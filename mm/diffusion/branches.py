@@ -1,0 +1,62 @@
+"""Which row of the denoiser's batch is what: samplers differ, and half the batch is a guess that is often wrong."""
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Row:
+    """prompt: its index among the prompts; 0 is the source. image: which picture of the prompt. conditional: reads the prompt, not the negative one.
+    Edits act on conditional rows of prompts other than the source.
+    """
+
+    prompt: int
+    image: int = 0
+    conditional: bool = True
+
+
+@dataclass(frozen=True)
+class Branches:
+    """rows: of one call of the denoiser, in order. A sampler that calls it several times a step has a `Branches` for each call."""
+
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.rows)) != len(self.rows):
+            raise ValueError(f"two rows of the batch are the same branch: {self.rows}")
+        if any(row.conditional for row in self.rows) and self.edited and any(partner is None for partner in self.partners):
+            raise ValueError(f"every edited row needs the source's row (prompt 0, same picture) in the same call; got {self.rows}")
+
+    @classmethod
+    def guided(cls, prompts: int, images: int = 1) -> Self:
+        """[negative | conditional], prompt-major: Stable Diffusion, SDXL, SD3, PixArt, Sana. images: `num_images_per_prompt`."""
+        return cls(cls._half(prompts, images, False) + cls._half(prompts, images, True))
+
+    @classmethod
+    def conditional_first(cls, prompts: int, images: int = 1) -> Self:
+        """[conditional | negative]."""
+        return cls(cls._half(prompts, images, True) + cls._half(prompts, images, False))
+
+    @classmethod
+    def unguided(cls, prompts: int, images: int = 1) -> Self:
+        """Conditional rows only: guidance-distilled models (Flux), guidance scale 1, or the conditional one of two separate calls."""
+        return cls(cls._half(prompts, images, True))
+
+    @classmethod
+    def negative(cls, prompts: int, images: int = 1) -> Self:
+        """Negative rows only: the other of two separate calls (true guidance of Flux and Qwen-Image)."""
+        return cls(cls._half(prompts, images, False))
+
+    @staticmethod
+    def _half(prompts: int, images: int, conditional: bool) -> tuple[Row, ...]:
+        return tuple(Row(prompt, image, conditional) for prompt in range(prompts) for image in range(images))
+
+    @property
+    def edited(self) -> tuple[int, ...]:
+        """Rows that edits act on."""
+        return tuple(index for index, row in enumerate(self.rows) if row.conditional and row.prompt > 0)
+
+    @property
+    def partners(self) -> tuple[int | None, ...]:
+        """The source's row for each edited row, None where this call has none."""
+        where = {row: index for index, row in enumerate(self.rows)}
+        return tuple(where.get(Row(0, self.rows[index].image, True)) for index in self.edited)

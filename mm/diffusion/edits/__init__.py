@@ -1,0 +1,1 @@
+"""Edits, one a file."""
