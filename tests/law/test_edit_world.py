@@ -1,0 +1,134 @@
+"""The world's edit benchmark with editors that are known to be right, wrong or careless."""
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.world.edits import Edit
+from data.world.sampling import World
+from data.world.scene import Scene
+from eval.edits.editor import Request
+from eval.edits.judging import judge
+from eval.edits.table import world_tables
+from eval.edits.world import Arm, Kind, Pair, WorldBenchmark, pairs
+from eval.frame.journal import Mismatch
+from tests.edits import Made, Oracle, Scripted, perfect
+
+STILL = World(objects=(2, 2), visibility=(1.0, 1.0), grain=0.0)  # without noise, so that pictures differ where they mean to
+
+
+@pytest.fixture(scope="module")
+def colours() -> list[Pair]:
+    return pairs("colour", 4, world=STILL)
+
+
+def benchmark(out: Path, asked: dict[Kind, list[Pair]], oracle: Oracle, overwrite: bool = False) -> WorldBenchmark:
+    return WorldBenchmark(asked, oracle, {"split": "test"}, {"model": "fake"}, out, batch_size=3, overwrite=overwrite)
+
+
+def moved(edit: Edit) -> Scene:
+    """Right in every word, and all of it elsewhere."""
+    return replace(edit.after, objects=tuple(replace(thing, cell=(thing.cell + 8) % 16) for thing in edit.after.objects))
+
+
+def clock() -> float:
+    return 0.0
+
+
+def test_pairs_are_of_one_kind_and_name_their_object() -> None:
+    for kind in ("colour", "shape"):
+        found = pairs(kind, 6)
+        assert {pair.edit.attribute for pair in found} == {kind}
+        assert len({pair.id for pair in found}) == 6
+        assert [pair.id for pair in pairs(kind, 3)] == [pair.id for pair in found[:3]]
+        for pair in found:
+            old, new = pair.edit.words
+            before, after = pair.edit.before.caption.split(), pair.edit.after.caption.split()
+            assert (before.count(old), after.count(new)) == (1, 1)
+            assert [word for word in before if word not in ("a", "an", old)] == [word for word in after if word not in ("a", "an", new)]
+    with pytest.raises(ValueError, match="got 'size' and 3"):
+        pairs("size", 3)  # type: ignore[arg-type]
+
+
+def test_a_perfect_edit_is_perfect_and_a_careless_one_is_not(colours: list[Pair]) -> None:
+    oracle = Oracle()
+    for edit in (pair.edit for pair in colours):
+        found = judge(oracle.drawn(edit.before), oracle.drawn(edit.after), edit, oracle)
+        assert found == {"source_right": True, "edit_recognised": True, "other_kept": 1.0, "other_mse": 0.0, "background_mse": 0.0, "target_iou": 1.0,
+                         "recoloured": 1.0}
+        nothing = judge(oracle.drawn(edit.before), oracle.drawn(edit.before), edit, oracle)
+        assert (nothing["edit_recognised"], nothing["other_kept"], nothing["target_iou"], nothing["recoloured"]) == (False, 1.0, 1.0, 0.0)
+        elsewhere = judge(oracle.drawn(edit.before), oracle.drawn(moved(edit)), edit, oracle)
+        assert (elsewhere["edit_recognised"], elsewhere["other_kept"]) == (True, 0.0)
+        assert elsewhere["target_iou"] == 0
+        assert elsewhere["other_mse"] > 0.001
+
+
+def test_a_wrong_source_is_not_judged(colours: list[Pair]) -> None:
+    oracle, edit = Oracle(), colours[0].edit
+    assert judge(oracle.drawn(edit.after), oracle.drawn(edit.after), edit, oracle) == {"source_right": False}
+    with pytest.raises(ValueError, match="one size"):
+        judge(oracle.drawn(edit.before), np.zeros((8, 8, 3), np.uint8), edit, oracle)
+
+
+def test_an_object_alone_has_no_others_and_an_empty_picture_no_target() -> None:
+    oracle = Oracle()
+    edit = pairs("shape", 1, world=replace(STILL, objects=(1, 1)))[0].edit
+    found = judge(oracle.drawn(edit.before), oracle.drawn(replace(edit.after, objects=())), edit, oracle)
+    assert (found["other_kept"], found["other_mse"], found["target_iou"], found["recoloured"]) == (None, None, 0.0, None)
+    assert found["background_mse"] == 0
+
+
+def test_the_benchmark_has_a_row_without_control_and_one_a_recipe(colours: list[Pair], tmp_path: Path) -> None:
+    oracle, shapes = Oracle(), pairs("shape", 3, world=STILL)
+    editor = perfect(oracle, [*colours, *shapes], moved)
+    arms = [Arm("cross .8", {"name": "cross .8"}, editor), Arm("blend", {"name": "blend"}, editor)]
+    results = benchmark(tmp_path, {"colour": colours, "shape": shapes}, oracle).run(arms, clock)
+    assert [(result.benchmark, result.recipe["name"]) for result in results] == [
+        (f"world/{kind}", name) for kind in ("colour", "shape") for name in ("no control", "cross .8", "blend")]
+    assert results[0].scores["target_iou"]["value"] == 0
+    assert results[1].scores["target_iou"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 4}
+    assert results[4].scores["recoloured"]["value"] is None
+    assert json.loads((tmp_path / "colour/no-control.json").read_text())["n"] == 4
+    rows = [json.loads(line) for line in (tmp_path / "colour/cross-.8.rows.jsonl").read_text().splitlines()]
+    home = tmp_path / "colour/cross-.8"
+    assert all((home / path).is_file() for row in rows for path in (*row["files"]["maps"].values(), row["files"]["mask"], row["files"]["edited"]))
+    assert list(rows[0]["files"]["maps"]) == rows[0]["words"]
+    text = world_tables(results)
+    assert "Colour swaps, 4 pairs" in text
+    assert "| cross .8 | 1.00 [0.51, 1.00] | 1.00 [1.00, 1.00] |" in text
+    assert "new colour" not in text.split("Shape swaps")[1]
+
+
+def test_what_is_done_is_not_done_again_and_ends_in_the_same_bytes(colours: list[Pair], tmp_path: Path) -> None:
+    oracle = Oracle()
+    whole = perfect(oracle, colours)
+    benchmark(tmp_path / "whole", {"colour": colours}, oracle).run([Arm("swap", {"name": "swap"}, whole)], clock)
+
+    def killed(request: Request) -> Made:
+        if request.seed == colours[3].seed:
+            raise KeyboardInterrupt
+        return whole.make(request)
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(tmp_path / "part", {"colour": colours}, oracle).run([Arm("swap", {"name": "swap"}, Scripted(killed))], clock)
+    with (tmp_path / "part/colour/swap/edits.jsonl").open("ab") as file:
+        file.write(b'{"batch": 1, "rows": [{"id"')  # as a kill leaves it
+    again = perfect(oracle, colours)
+    benchmark(tmp_path / "part", {"colour": colours}, oracle).run([Arm("swap", {"name": "swap"}, again)], clock)
+    assert [request.seed for request in again.asked] == [colours[3].seed]
+    for name in ("swap.json", "swap.rows.jsonl", "no-control.json", "swap/edits.jsonl"):
+        assert (tmp_path / "part/colour" / name).read_bytes() == (tmp_path / "whole/colour" / name).read_bytes()
+    with pytest.raises(Mismatch, match="recipe was"):
+        benchmark(tmp_path / "part", {"colour": colours}, oracle).run([Arm("swap", {"name": "swap", "cross": 0.2}, again)], clock)
+    benchmark(tmp_path / "part", {"colour": colours}, oracle, overwrite=True).run([Arm("swap", {"name": "swap", "cross": 0.2}, again)], clock)
+    assert len(again.asked) == 1 + 4
+
+
+def test_pictures_that_are_none_stop_the_run(colours: list[Pair], tmp_path: Path) -> None:
+    odd = np.full((64, 64, 3), np.nan, np.float32)
+    editor = Scripted(lambda request: Made(odd, odd, odd))
+    with pytest.raises(ValueError, match=r"item edit-test-0-\d+: the editor's source picture is float32 .* not finite"):
+        benchmark(tmp_path, {"colour": colours[:1]}, Oracle()).run([Arm("swap", {"name": "swap"}, editor)], clock)
