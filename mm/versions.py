@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
-PACKAGES = ("mm-attention", "torch", "lightning", "transformers", "timm", "open_clip_torch", "jsonargparse", "numpy", "nltk")
+PACKAGES = ("mm-attention", "torch", "lightning", "transformers", "timm", "open_clip_torch", "diffusers", "torchmetrics", "jsonargparse", "numpy",
+            "nltk")
 
 
 @cache

@@ -53,6 +53,7 @@ class OpenCLIP:
         import open_clip
 
         _needs(folder, "open_clip_config.json")
+        _needs(folder, "open_clip_model.safetensors")  # without it open_clip would go on with fresh weights, and warn
         name = f"local-dir:{folder}"
         try:
             model, _, self.transform = open_clip.create_model_and_transforms(name, device=device)

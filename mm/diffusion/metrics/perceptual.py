@@ -47,7 +47,7 @@ class LPIPS(nn.Module):
 
 
 def fill(slices: nn.Module, state: Mapping[str, Tensor], backbone: Backbone) -> None:
-    """Load the features of a torchvision model into slices of it, whose layers keep their numbers: "slice1.0.weight", "slices.0.0.weight" (squeeze)."""
+    """Load the features of a torchvision model into slices of it, whose layers keep their numbers: slice1.0.weight, or slices.0.0.weight."""
     above = 2 if backbone == "squeeze" else 1
     source = {name: "features." + name.split(".", above)[-1] for name in slices.state_dict()}
     missing = [name for name in source.values() if name not in state]

@@ -3,7 +3,7 @@ Visibility to Structural Similarity", IEEE TIP 2004).
 
 *As published* (the evaluator of PIE-Bench: Ju et al., "PnP Inversion", ICLR 2024): both pictures are multiplied by 1 - mask, and the mean is taken
 over all pixels. The blackened part is equal in both, so a larger mask flatters every figure. *Truly masked*: inside the mask both show the source,
-and the mean is taken over the pixels outside it; nothing of the edit is counted, and the size of the mask changes nothing. NaN where nothing lies outside.
+and the mean is taken over the pixels outside it; nothing of the edit is counted, and a larger mask flatters nothing. NaN where nothing is outside.
 
 Pictures are uint8 [H, W, 3]; masks are [H, W], true where the edit may be. ValueError for anything else.
 """
