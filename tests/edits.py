@@ -62,11 +62,12 @@ class Oracle:
 
 def perfect(oracle: Oracle, asked: Sequence[Pair], plain: Callable[[Edit], Scene] = lambda edit: edit.after) -> Scripted:
     """An editor of the world that changes what was asked for and nothing else. plain: what it draws without control."""
-    edits = {pair.seed: pair.edit for pair in asked}
+    known = {(pair.prompt, pair.seed): pair for pair in asked}
 
     def make(request: Request) -> Made:
-        edit = edits[request.seed]
-        assert (request.prompt, request.to) == (edit.before.caption, edit.after.caption)
+        pair = known[request.prompt, request.seed]
+        assert request.to == pair.to
+        edit = pair.edit
         heat = edit.mask[::8, ::8]
         return Made(oracle.drawn(edit.before), oracle.drawn(edit.after), oracle.drawn(plain(edit)), edit.mask > 0, dict.fromkeys(request.words, heat))
 

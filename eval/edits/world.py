@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from data.world.edits import Edit, Edits
-from data.world.sampling import World
-from data.world.scene import Scene
-from data.world.splits import Name
 from eval.edits.editor import Edited, Editor, Request
 from eval.edits.journal import Journal
 from eval.edits.judging import Recogniser, judge
@@ -23,35 +20,36 @@ from eval.frame.intervals import proportion
 Kind = Literal["colour", "shape"]
 METRICS = ("edit_recognised", "other_kept", "other_mse", "background_mse", "target_iou", "recoloured")
 PLAIN = "no control"
-SEARCHED = 100  # items of the world that are looked at for each pair that is wanted
 
 
 @dataclass(frozen=True)
 class Pair:
-    """id: unique. seed: of the noise."""
+    """id: unique. prompt, to: its captions. seed: of the noise."""
 
     id: str
     edit: Edit
+    prompt: str
+    to: str
     seed: int
 
 
-def pairs(kind: Kind, size: int, split: Name = "test", seed: int = 0, world: World | None = None) -> list[Pair]:
+def pairs(kind: Kind, size: int, data: Edits) -> list[Pair]:
     """The first `size` edits of that kind in which the word that changes stands in its caption once, before and after; of others, no word could say
-    which object is meant. ValueError where the world has too few."""
+    which object is meant. ValueError where the data have too few."""
     if kind not in get_args(Kind) or size < 1:
         raise ValueError(f"edits of the world are of the kind {' or '.join(get_args(Kind))}, and 1 or more of them; got {kind!r} and {size}")
-    data, found = Edits(split, size * SEARCHED, seed, world), list[Pair]()
+    found = list[Pair]()
     for index in range(len(data)):
         edit = data.edit(index)
-        if edit.attribute == kind and all(_once(word, scene) for word, scene in zip(edit.words, (edit.before, edit.after), strict=True)):
-            found.append(Pair(data.name(index), edit, index))
+        if edit.attribute != kind:
+            continue
+        prompt, to = (turn.answer for turn in data[index].turns)
+        if all(caption.split().count(word) == 1 for caption, word in zip((prompt, to), edit.words, strict=True)):
+            found.append(Pair(data.name(index), edit, prompt, to, index))
             if len(found) == size:
                 return found
-    raise ValueError(f"only {len(found)} of {size} edits of the kind {kind} among {len(data)} items of the {split} split; ask for fewer")
-
-
-def _once(word: str, scene: Scene) -> bool:
-    return scene.caption.split().count(word) == 1
+    raise ValueError(f"only {len(found)} of {size} edits of the kind {kind} among {len(data)} items of the {data.split} split; ask for fewer, or "
+                     "raise --data.size")
 
 
 @dataclass(frozen=True)
@@ -112,13 +110,11 @@ class WorldBenchmark:
 
 def request(pair: Pair) -> Request:
     """Nothing but captions: the model draws its own source. The words are the two that differ."""
-    edit = pair.edit
-    return Request(edit.before.caption, edit.after.caption, None, pair.seed, edit.words)
+    return Request(pair.prompt, pair.to, None, pair.seed, pair.edit.words)
 
 
 def described(pair: Pair) -> Row:
-    edit = pair.edit
-    return {"kind": edit.attribute, "before": edit.before.caption, "after": edit.after.caption, "words": list(edit.words), "seed": pair.seed}
+    return {"kind": pair.edit.attribute, "before": pair.prompt, "after": pair.to, "words": list(pair.edit.words), "seed": pair.seed}
 
 
 def stem(name: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.world.edits import Edit
+from data.world.edits import Edit, Edits
 from data.world.sampling import World
 from data.world.scene import Scene
 from eval.edits.editor import Request
@@ -17,11 +17,12 @@ from eval.frame.journal import Mismatch
 from tests.edits import Made, Oracle, Scripted, perfect
 
 STILL = World(objects=(2, 2), visibility=(1.0, 1.0), grain=0.0)  # without noise, so that pictures differ where they mean to
+DATA = Edits("test", 60, world=STILL)
 
 
 @pytest.fixture(scope="module")
 def colours() -> list[Pair]:
-    return pairs("colour", 4, world=STILL)
+    return pairs("colour", 4, DATA)
 
 
 def benchmark(out: Path, asked: dict[Kind, list[Pair]], oracle: Oracle, overwrite: bool = False) -> WorldBenchmark:
@@ -39,17 +40,19 @@ def clock() -> float:
 
 def test_pairs_are_of_one_kind_and_name_their_object() -> None:
     for kind in ("colour", "shape"):
-        found = pairs(kind, 6)
+        found = pairs(kind, 6, Edits("test", 60))
         assert {pair.edit.attribute for pair in found} == {kind}
         assert len({pair.id for pair in found}) == 6
-        assert [pair.id for pair in pairs(kind, 3)] == [pair.id for pair in found[:3]]
+        assert [pair.id for pair in pairs(kind, 3, Edits("test", 60))] == [pair.id for pair in found[:3]]
         for pair in found:
             old, new = pair.edit.words
-            before, after = pair.edit.before.caption.split(), pair.edit.after.caption.split()
+            before, after = pair.prompt.split(), pair.to.split()
             assert (before.count(old), after.count(new)) == (1, 1)
             assert [word for word in before if word not in ("a", "an", old)] == [word for word in after if word not in ("a", "an", new)]
     with pytest.raises(ValueError, match="got 'size' and 3"):
-        pairs("size", 3)  # type: ignore[arg-type]
+        pairs("size", 3, DATA)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="of 64 edits of the kind shape among 60 items of the test split"):
+        pairs("shape", 64, DATA)
 
 
 def test_a_perfect_edit_is_perfect_and_a_careless_one_is_not(colours: list[Pair]) -> None:
@@ -75,14 +78,14 @@ def test_a_wrong_source_is_not_judged(colours: list[Pair]) -> None:
 
 def test_an_object_alone_has_no_others_and_an_empty_picture_no_target() -> None:
     oracle = Oracle()
-    edit = pairs("shape", 1, world=replace(STILL, objects=(1, 1)))[0].edit
+    edit = pairs("shape", 1, Edits("test", 9, world=replace(STILL, objects=(1, 1))))[0].edit
     found = judge(oracle.drawn(edit.before), oracle.drawn(replace(edit.after, objects=())), edit, oracle)
     assert (found["other_kept"], found["other_mse"], found["target_iou"], found["recoloured"]) == (None, None, 0.0, None)
     assert found["background_mse"] == 0
 
 
 def test_the_benchmark_has_a_row_without_control_and_one_a_recipe(colours: list[Pair], tmp_path: Path) -> None:
-    oracle, shapes = Oracle(), pairs("shape", 3, world=STILL)
+    oracle, shapes = Oracle(), pairs("shape", 3, DATA)
     editor = perfect(oracle, [*colours, *shapes], moved)
     arms = [Arm("cross .8", {"name": "cross .8"}, editor), Arm("blend", {"name": "blend"}, editor)]
     results = benchmark(tmp_path, {"colour": colours, "shape": shapes}, oracle).run(arms, clock)

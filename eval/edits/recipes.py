@@ -1,0 +1,32 @@
+"""What an edit does, as a file says it."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from eval.frame.benchmark import Row
+
+
+def read_recipe(file: str) -> Row:
+    """{"name": the file's, and what it holds}. ValueError for a file that holds no recipe."""
+    path = Path(file)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} holds {'nothing' if not content else type(content).__name__}; a recipe is like those in configs/edit")
+    return {"name": path.stem, **content}
+
+
+def read_recipes(files: Sequence[str]) -> list[Row]:
+    """Of files, and of folders of them in the order of their names. ValueError where two have one name, which is that of their results."""
+    paths = [path for file in files for path in (sorted(Path(file).glob("*.yaml")) if Path(file).is_dir() else [Path(file)])]
+    found = [read_recipe(str(path)) for path in paths]
+    names = [recipe["name"] for recipe in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two recipes are called {twice[0]}; rename one")
+    if not found:
+        raise ValueError(f"no recipes in {', '.join(files) or 'nothing'}; give YAML files")
+    return found
