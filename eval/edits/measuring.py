@@ -6,7 +6,19 @@ import numpy as np
 
 from eval.edits.scores import plain
 from eval.frame.benchmark import Row
-from mm.diffusion.metrics import Distance, ImageTextEncoder, clip_directions, clip_scores, edited_part, mse, psnr, published, ssim
+from mm.diffusion.metrics import (
+    Distance,
+    ImageTextEncoder,
+    directions_of,
+    edited_part,
+    embed_images,
+    embed_texts,
+    mse,
+    psnr,
+    published,
+    scores_of,
+    ssim,
+)
 
 BACKGROUND = ("psnr", "lpips", "mse", "ssim")
 METRICS = ("structure", *BACKGROUND, *(f"{name}_masked" for name in BACKGROUND), "clip", "clip_edited", "clip_direction", "reconstruction_psnr")
@@ -36,9 +48,11 @@ class Measures:
             found[name] = published(distance, picture, edited, mask)
             found[f"{name}_masked"] = distance(picture, edited, mask) if not mask.all() else float("nan")
         if self.clip is not None:
-            found["clip"] = clip_scores(self.clip, [edited], [after])[0]
-            found["clip_edited"] = clip_scores(self.clip, [edited_part(edited, mask)], [after])[0] if mask.any() else float("nan")
-            found["clip_direction"] = clip_directions(self.clip, [picture], [edited], [before], [after])[0]
+            old, new, part = embed_images(self.clip, [picture, edited, edited_part(edited, mask)])[:, None]
+            said, wanted = embed_texts(self.clip, [before, after])[:, None]
+            found["clip"] = scores_of(new, wanted)[0]
+            found["clip_edited"] = scores_of(part, wanted)[0] if mask.any() else float("nan")
+            found["clip_direction"] = directions_of(old, new, said, wanted)[0]
         found["reconstruction_psnr"] = psnr(picture, source)
         return plain(found)
 

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from data.world.edits import Edit, Edits
 from eval.edits.editor import Edited, Editor, Request
 from eval.edits.journal import Journal
 from eval.edits.judging import Recogniser, judge
 from eval.edits.running import Runner, Task
-from eval.edits.scores import EditResult, Scores, mean
+from eval.edits.scores import EditResult, Scores, finite, mean
 from eval.frame.benchmark import Row
 from eval.frame.intervals import proportion
+from eval.frame.paired import difference
+from eval.frame.result import write_files
 
 Kind = Literal["colour", "shape"]
-METRICS = ("edit_recognised", "other_kept", "other_mse", "background_mse", "target_iou", "recoloured")
+METRICS = ("other_kept", "other_mse", "background_mse", "target_iou", "recoloured")
 PLAIN = "no control"
 
 
@@ -76,22 +80,23 @@ class WorldBenchmark:
 
     def run(self, arms: Sequence[Arm], clock: Callable[[], float]) -> list[EditResult]:
         """A result a kind and row of the table, the first row of a kind without control. Each is written to out/<kind>/<arm>.json, with its rows."""
-        from eval.frame.result import write_files
-
         results = []
         for kind, asked in self.pairs.items():
             for number, arm in enumerate(arms):
                 began = clock()
                 rows = self._rows(kind, asked, arm)
                 spent = clock() - began
-                judged = [(PLAIN, {"name": PLAIN}, [_without_control(row) for row in rows])] if number == 0 else []
-                for name, recipe, each in [*judged, (arm.name, arm.recipe, [_controlled(row) for row in rows])]:
-                    result = EditResult.of(f"world/{kind}", scores(each), each, remarks(each), {**self.settings, "kind": kind}, recipe, self.config,
-                                           spent)
-                    write_files(self.out / kind, stem(name), {"rows": each})
-                    result.save(self.out / kind / f"{stem(name)}.json")
-                    results.append(result)
+                without, controlled = [_without_control(row) for row in rows], [_controlled(row) for row in rows]
+                if number == 0:
+                    results.append(self._result(kind, PLAIN, {"name": PLAIN}, without, scores(without), spent))
+                results.append(self._result(kind, arm.name, arm.recipe, controlled, scores(controlled) | gains(controlled, without), spent))
         return results
+
+    def _result(self, kind: Kind, name: str, recipe: Row, rows: Sequence[Row], found: Scores, seconds: float) -> EditResult:
+        result = EditResult.of(f"world/{kind}", found, rows, remarks(rows), {**self.settings, "kind": kind}, recipe, self.config, seconds)
+        write_files(self.out / kind, stem(name), {"rows": rows})
+        result.save(self.out / kind / f"{stem(name)}.json")
+        return result
 
     def _rows(self, kind: Kind, asked: Sequence[Pair], arm: Arm) -> list[Row]:
         home = self.out / kind / stem(arm.name)
@@ -135,7 +140,23 @@ def _without_control(row: Row) -> Row:
 def scores(rows: Sequence[Row]) -> Scores:
     """Sources that are right, over all edits; everything else over those edits, with intervals over pictures."""
     right = [row for row in rows if row["source_right"]]
-    return {"source_right": proportion(len(right), len(rows)), **{metric: mean(right, metric) for metric in METRICS}}
+    recognised = sum(row["edit_recognised"] for row in right)
+    return {"source_right": proportion(len(right), len(rows)), "edit_recognised": proportion(recognised, len(right)),
+            **{metric: mean(right, metric) for metric in METRICS}}
+
+
+def gains(rows: Sequence[Row], without: Sequence[Row]) -> Scores:
+    """"gain/<metric>": the mean of each metric less that without control, over the edits in which both have it, if any; the bootstrap draws
+    pictures."""
+    found = {}
+    for metric in ("edit_recognised", *METRICS):
+        both = [(row["id"], row[metric], other[metric]) for row, other in zip(rows, without, strict=True)
+                if finite(row.get(metric)) and finite(other.get(metric))]
+        if not both:
+            continue
+        with_it, without_it = (np.array([[float(each[place]), 1.0] for each in both]) for place in (1, 2))
+        found[f"gain/{metric}"] = difference([each[0] for each in both], without_it, with_it, lambda s: s[..., 0] / s[..., 1])
+    return found
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:

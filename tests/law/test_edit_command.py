@@ -1,6 +1,8 @@
 """python -m eval.edits, with editors in place of models: what it reads, writes and refuses."""
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -8,13 +10,16 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from data.world.edits import Edits
+from data.world.sampling import World
 from eval.edits.__main__ import main
 from eval.edits.editor import Editor
 from eval.edits.options import law_of
 from eval.edits.recipes import read_recipes
+from eval.edits.world import pairs
 from eval.frame.benchmark import Row
 from tests.clips_of_text import clip_directory
-from tests.edits import Scripted, inverted, pie_bench
+from tests.edits import Oracle, Scripted, inverted, perfect, pie_bench
 
 
 @pytest.fixture
@@ -115,3 +120,23 @@ def test_recipes_come_from_files_and_folders_and_have_names_of_their_own(tmp_pat
         read_recipes([])
     with pytest.raises(ValueError, match="cannot read the recipe"):
         read_recipes([str(tmp_path / "c.yaml")])
+
+
+def test_the_world_is_edited_and_counted(model: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """The recogniser is one that was told the answers; a trained model and the real one are for the embedded example."""
+    oracle, data = Oracle(), Edits("test", 60, world=World(objects=(2, 2), visibility=(1.0, 1.0), grain=0.0))
+    editors = Given(perfect(oracle, [*pairs("colour", 2, data), *pairs("shape", 2, data)]))
+    module = ModuleType("data.world.recognise")
+    module.recognise = oracle  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "data.world.recognise", module)
+    (tmp_path / "config.yaml").write_text("data: {train: {class_path: data.world.Edits, init_args: {world: {objects: [2, 2], grain: 0.0}}}}\n")
+    given = ["world", f"--model={model}", "--recipes", f"[{recipe}]", "--size", "2", "--data.size", "60", "--data.world.visibility", "[1, 1]"]
+    assert main(given, editors) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "Colour swaps, 2 pairs" in said
+    assert "| swap | 1.00 " in said
+    assert (model / "eval/world/world.md").read_text() == said.removesuffix("\n")
+    assert json.loads((model / "eval/world/shape/swap.json").read_text())["settings"]["law"] == {"world": {"objects": [2, 2], "grain": 0.0}}
+    assert main([*given, "--kinds", "[size]"], editors) == 2
+    assert "kinds" in capsys.readouterr().err

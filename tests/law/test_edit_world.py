@@ -93,7 +93,10 @@ def test_the_benchmark_has_a_row_without_control_and_one_a_recipe(colours: list[
         (f"world/{kind}", name) for kind in ("colour", "shape") for name in ("no control", "cross .8", "blend")]
     assert results[0].scores["target_iou"]["value"] == 0
     assert results[1].scores["target_iou"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 4}
+    assert results[1].scores["gain/target_iou"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 4}
+    assert results[1].scores["gain/other_mse"]["value"] == -results[0].scores["other_mse"]["value"] < 0
     assert results[4].scores["recoloured"]["value"] is None
+    assert "gain/recoloured" not in results[4].scores
     assert json.loads((tmp_path / "colour/no-control.json").read_text())["n"] == 4
     rows = [json.loads(line) for line in (tmp_path / "colour/cross-.8.rows.jsonl").read_text().splitlines()]
     home = tmp_path / "colour/cross-.8"
@@ -101,7 +104,7 @@ def test_the_benchmark_has_a_row_without_control_and_one_a_recipe(colours: list[
     assert list(rows[0]["files"]["maps"]) == rows[0]["words"]
     text = world_tables(results)
     assert "Colour swaps, 4 pairs" in text
-    assert "| cross .8 | 1.00 [0.51, 1.00] | 1.00 [1.00, 1.00] |" in text
+    assert "| cross .8 | 1.00 [0.51, 1.00] | 1.00 [0.51, 1.00] | 1.00 [1.00, 1.00] |" in text
     assert "new colour" not in text.split("Shape swaps")[1]
 
 

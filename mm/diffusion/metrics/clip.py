@@ -22,7 +22,7 @@ def clip_scores(encoder: ImageTextEncoder, pictures: Sequence[np.ndarray], texts
     """max(100 cos, 0) of each picture and its text."""
     if len(pictures) != len(texts):
         raise ValueError(f"every picture has one text; got {len(pictures)} pictures and {len(texts)} texts")
-    return [max(100 * value, 0.0) for value in cosines(_images(encoder, pictures), _texts(encoder, texts))] if pictures else []
+    return scores_of(embed_images(encoder, pictures), embed_texts(encoder, texts)) if pictures else []
 
 
 def clip_directions(encoder: ImageTextEncoder, sources: Sequence[np.ndarray], edited: Sequence[np.ndarray], before: Sequence[str],
@@ -33,9 +33,17 @@ def clip_directions(encoder: ImageTextEncoder, sources: Sequence[np.ndarray], ed
                          "texts")
     if not sources:
         return []
-    moved = _images(encoder, edited) - _images(encoder, sources)
-    meant = _texts(encoder, after) - _texts(encoder, before)
-    return cosines(moved, meant)
+    return directions_of(embed_images(encoder, sources), embed_images(encoder, edited), embed_texts(encoder, before), embed_texts(encoder, after))
+
+
+def scores_of(pictures: Tensor, texts: Tensor) -> list[float]:
+    """`clip_scores` of what `embed_images` and `embed_texts` give, [n, width] each."""
+    return [max(100 * value, 0.0) for value in _cosines(pictures, texts)]
+
+
+def directions_of(sources: Tensor, edited: Tensor, before: Tensor, after: Tensor) -> list[float]:
+    """`clip_directions` likewise."""
+    return _cosines(edited - sources, after - before)
 
 
 def edited_part(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -43,25 +51,26 @@ def edited_part(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return checked(picture) * region(picture, mask)[..., None]
 
 
-def cosines(first: Tensor, second: Tensor) -> list[float]:
-    """Row by row, in float32."""
+@torch.inference_mode()
+def embed_images(encoder: ImageTextEncoder, pictures: Sequence[np.ndarray]) -> Tensor:
+    """[n, width] float32 of length one, as the original shifts are taken between points of the sphere. ValueError where the encoder overflows."""
+    return _normalised(encoder.encode_images([checked(picture) for picture in pictures]), "picture")
+
+
+@torch.inference_mode()
+def embed_texts(encoder: ImageTextEncoder, texts: Sequence[str]) -> Tensor:
+    """Likewise of texts."""
+    return _normalised(encoder.encode_texts(list(texts)), "text")
+
+
+def _cosines(first: Tensor, second: Tensor) -> list[float]:
+    """Row by row."""
     if first.shape != second.shape:
         raise ValueError(f"pictures and texts are encoded to one width; got {list(first.shape)} and {list(second.shape)}")
     return [float(value) for value in F.cosine_similarity(first, second, dim=-1)]
 
 
-@torch.inference_mode()
-def _images(encoder: ImageTextEncoder, pictures: Sequence[np.ndarray]) -> Tensor:
-    return _normalised(encoder.encode_images([checked(picture) for picture in pictures]), "picture")
-
-
-@torch.inference_mode()
-def _texts(encoder: ImageTextEncoder, texts: Sequence[str]) -> Tensor:
-    return _normalised(encoder.encode_texts(list(texts)), "text")
-
-
 def _normalised(found: Tensor, kind: str) -> Tensor:
-    """Of length one, as the original shifts are taken between points of the sphere."""
     found = found.detach().float()
     odd = (~found.isfinite().all(-1)).nonzero().flatten().tolist()
     if odd:
