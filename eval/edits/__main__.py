@@ -7,6 +7,7 @@ was stopped goes on. Nothing is downloaded.
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +65,7 @@ def world(given: Sequence[str], editors: Editors) -> str:
     config = {"model": identity(options.model), "dtype": options.dtype}
     out = Path(options.out or Path(options.model) / "eval" / "world")
     arms = [Arm(recipe["name"], recipe, editors(options.model, recipe, options.device, options.dtype)) for recipe in recipes]
-    settings = {"split": data.split, "seed": data.seed, "size": options.size, "law": law}
+    settings = {"split": data.split, "seed": data.seed, "size": options.size, "world": asdict(data.world)}
     results = WorldBenchmark(asked, recognise, settings, config, out, options.batch_size, options.overwrite, _say).run(arms, perf_counter)
     tables = world_tables(results)
     write(out / "world.md", tables)

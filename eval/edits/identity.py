@@ -1,5 +1,7 @@
-"""Which weights an evaluation of edits stood on, so that edits of others are not taken for its own."""
+"""Which weights and items an evaluation of edits stood on, so that edits of others are not taken for its own."""
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from eval.frame.benchmark import Row
@@ -24,3 +26,8 @@ def file_identity(file: str) -> Row:
         raise ValueError(f"weights {file!r}: there is no such file, and nothing is downloaded; copy it there")
     with path.open("rb") as content:
         return {"name": path.name, "sha256": hashlib.file_digest(content, "sha256").hexdigest()[:16]}
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """How many items, and a fingerprint of what they say: "700 items, 5f0c2e..."."""
+    return f"{len(rows)} items, {hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]}"

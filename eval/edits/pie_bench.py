@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.edits.editor import Edited, Editor
+from eval.edits.identity import digest
 from eval.edits.journal import Journal
 from eval.edits.measuring import METRICS, Measures
 from eval.edits.pie import SIDE, TYPES, Example
@@ -39,7 +40,8 @@ class PIEBench:
         known = {example.id: example for example in self.examples}
         tasks = [Task(each.id, lambda each=each: each.request(self.side, self.seed), each.row()) for each in self.examples]  # type: ignore[misc]
         settings = {**self.settings, "side": self.side, "seed": self.seed, "batch_size": self.batch_size}
-        decides = {**settings, "items": [each.id for each in self.examples], "recipe": recipe, "config": self.config}
+        items = digest([{"id": each.id, **each.row(), "runs": each.runs} for each in self.examples])
+        decides = {**settings, "items": items, "recipe": recipe, "config": self.config}
         journal = Journal(self.out / name / "edits.jsonl", decides, self.overwrite)
 
         def look(task: Task, made: Edited) -> Row:

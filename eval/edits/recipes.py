@@ -20,9 +20,9 @@ def read_recipe(file: str) -> Row:
 
 
 def read_recipes(files: Sequence[str]) -> list[Row]:
-    """Of files, and of folders of them in the order of their names. ValueError where two have one name, which is that of their results."""
-    paths = [path for file in files for path in (sorted(Path(file).glob("*.yaml")) if Path(file).is_dir() else [Path(file)])]
-    found = [read_recipe(str(path)) for path in paths]
+    """Of files, and of folders in the order of their names, whose other YAMLs, without `edits`, are passed over. ValueError where two have one name,
+    which is that of their results."""
+    found = [recipe for file in files for recipe in (_of_folder(Path(file)) if Path(file).is_dir() else [read_recipe(file)])]
     names = [recipe["name"] for recipe in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -30,3 +30,7 @@ def read_recipes(files: Sequence[str]) -> list[Row]:
     if not found:
         raise ValueError(f"no recipes in {', '.join(files) or 'nothing'}; give YAML files")
     return found
+
+
+def _of_folder(folder: Path) -> list[Row]:
+    return [recipe for recipe in map(read_recipe, map(str, sorted(folder.glob("*.yaml")))) if "edits" in recipe]

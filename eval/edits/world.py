@@ -12,6 +12,7 @@ import numpy as np
 
 from data.world.edits import Edit, Edits
 from eval.edits.editor import Edited, Editor, Request
+from eval.edits.identity import digest
 from eval.edits.journal import Journal
 from eval.edits.judging import Recogniser, judge
 from eval.edits.running import Runner, Task
@@ -108,7 +109,8 @@ class WorldBenchmark:
             controlled, without = (judge(made.source, picture, edit, self.recognise) for picture in (made.edited, made.plain))
             return {"controlled": controlled, "plain": without}
 
-        decides = {**self.settings, "batch_size": self.batch_size, "items": list(known), "recipe": arm.recipe, "config": self.config}
+        items = digest([{"id": each.id, **described(each)} for each in asked])
+        decides = {**self.settings, "batch_size": self.batch_size, "items": items, "recipe": arm.recipe, "config": self.config}
         journal = Journal(home / "edits.jsonl", decides, self.overwrite)
         return Runner(arm.editor, look, home, self.batch_size, say=lambda what: self.say(f"{kind}, {arm.name}: {what}")).run(tasks, journal)
 

@@ -112,6 +112,7 @@ def test_the_world_is_that_of_the_model_s_training(tmp_path: Path) -> None:
 def test_recipes_come_from_files_and_folders_and_have_names_of_their_own(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.yaml").write_text("edits: []\n")
+    (tmp_path / "training.yaml").write_text("trainer: {max_steps: 3}\n")
     assert [recipe["name"] for recipe in read_recipes([str(tmp_path)])] == ["a", "b"]
     assert [recipe["name"] for recipe in read_recipes([str(tmp_path / "b.yaml"), str(tmp_path / "a.yaml")])] == ["b", "a"]
     with pytest.raises(ValueError, match="two recipes are called a"):
@@ -137,6 +138,6 @@ def test_the_world_is_edited_and_counted(model: Path, recipe: Path, tmp_path: Pa
     assert "Colour swaps, 2 pairs" in said
     assert "| swap | 1.00 " in said
     assert (model / "eval/world/world.md").read_text() == said.removesuffix("\n")
-    assert json.loads((model / "eval/world/shape/swap.json").read_text())["settings"]["law"] == {"world": {"objects": [2, 2], "grain": 0.0}}
+    assert json.loads((model / "eval/world/shape/swap.json").read_text())["settings"]["world"]["objects"] == [2, 2]
     assert main([*given, "--kinds", "[size]"], editors) == 2
     assert "kinds" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from eval.edits.editor import Request
 from eval.edits.measuring import Measures
 from eval.edits.pie import examples
 from eval.edits.pie_bench import PIEBench
+from eval.frame.journal import Mismatch
 from tests.edits import Made, RandomCLIP, Scripted, inverted, pie_bench
 
 SIDE = 64
@@ -88,6 +89,13 @@ def test_nothing_is_done_twice(copy: Path, tmp_path: Path) -> None:
     bench(copy, tmp_path / "whole").run("swap", {}, Scripted(inverted), clock)
     for name in ("swap.json", "swap.rows.jsonl", "swap.md", "swap/edits.jsonl"):
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_edits_of_another_caption_are_not_taken(copy: Path, tmp_path: Path) -> None:
+    bench(copy, tmp_path / "out").run("swap", {}, Scripted(inverted), clock)
+    edit_mapping(copy, editing_prompt="a bear on a mat")
+    with pytest.raises(Mismatch, match=r"items was '4 items, .*' and is '4 items"):
+        bench(copy, tmp_path / "out").run("swap", {}, Scripted(inverted), clock)
 
 
 def test_a_broken_picture_stops_or_is_counted(copy: Path, tmp_path: Path) -> None:
