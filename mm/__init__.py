@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm.attention import attend
+    from mm.diffusion.control import control
     from mm.models import VLM, steer
     from mm.tokens import TokenMap
 
-__all__ = ["VLM", "TokenMap", "attend", "steer"]
+__all__ = ["VLM", "TokenMap", "attend", "control", "steer"]
 
 _PACKAGES = ("analysis", "attention", "diffusion", "keep", "language", "masks", "media", "models", "positions", "reweight", "streams",
              "training", "vision")
-_HOME = {"VLM": "mm.models.vlm", "TokenMap": "mm.tokens", "attend": "mm.attention", "steer": "mm.models.steer"}
+_HOME = {"VLM": "mm.models.vlm", "TokenMap": "mm.tokens", "attend": "mm.attention", "control": "mm.diffusion.control",
+         "steer": "mm.models.steer"}
 
 
 def __getattr__(name: str) -> Any:

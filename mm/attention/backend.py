@@ -14,7 +14,8 @@ class Query:
     """One call of `attend`, checked: what a backend is asked to compute.
 
     q: [B, H, Q, D]; k: [B, Hk, N, D]; v: [B, Hk, N, Dv]; mask: bool, broadcastable to [B, H, Q, N], True where a row sees a key, or a rule
-    that says so. causal: bottom-right aligned, so the last query sees the last key; ANDed with a tensor, never set beside a rule.
+    that says so. causal: bottom-right aligned, so the last query sees the last key; ANDed with a tensor, never set beside a rule. bias: added to the
+    scores, broadcastable to [B, H, Q, N]; never set beside a rule or causality.
     """
 
     q: Tensor
@@ -24,6 +25,7 @@ class Query:
     causal: bool
     scale: float | None
     dropout: float
+    bias: Tensor | None = None
 
     @property
     def groups(self) -> int:
@@ -39,6 +41,14 @@ class Query:
             return self.mask
         causal = torch.ones(rows, columns, dtype=torch.bool, device=self.q.device).tril(columns - rows)
         return causal if self.mask is None else causal & self.mask
+
+    def kernel_mask(self) -> Tensor | None:
+        """What the fused kernels take: the bool mask, or, where there is a bias, the bias with -inf where a row does not see a key."""
+        seen = self.dense_mask()
+        if self.bias is None:
+            return seen
+        bias = self.bias.to(self.q.dtype)
+        return bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
 class Backend(ABC):

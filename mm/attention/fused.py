@@ -46,7 +46,9 @@ def equal_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
 
 
 class FusedAttention(torch.autograd.Function):
-    """(q, k, v [B, H, ., D] of one width and dtype, mask, causal, scale) → out [B, H, Q, D], lse [B, H, Q]."""
+    """(q, k, v [B, H, ., D] of one width and dtype, mask, causal, scale) → out [B, H, Q, D], lse [B, H, Q]. mask: bool, or added to the scores and
+    then without a gradient.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
@@ -54,7 +56,7 @@ class FusedAttention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v, mask, out, raw, *random)
         ctx.causal, ctx.scale = causal, scale
         ctx.set_materialize_grads(False)
-        return without_empty_rows(out, raw, None if mask is None else ~mask.any(-1))
+        return without_empty_rows(out, raw, None if mask is None else empty_rows(mask))
 
     @staticmethod
     @once_differentiable
@@ -65,7 +67,7 @@ class FusedAttention(torch.autograd.Function):
         bias = None
         if mask is not None:
             bias = additive(mask, q, k)
-            d_lse = None if d_lse is None else d_lse.masked_fill(~mask.any(-1), 0.0)
+            d_lse = None if d_lse is None else d_lse.masked_fill(empty_rows(mask), 0.0)
         grads = gradients(q, k, v, bias, out, raw, random, ctx.causal, ctx.scale, d_out, d_lse)
         return *grads, None, None, None
 
@@ -103,8 +105,15 @@ def columns(value: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.stack(parts, -1)
 
 
+def empty_rows(mask: Tensor) -> Tensor:
+    """Rows that see nothing, of a bool mask or of one that is added to the scores."""
+    return ~mask.any(-1) if mask.dtype == torch.bool else (mask == -torch.inf).all(-1)
+
+
 def additive(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
-    """0 where a row sees a key, -inf elsewhere, in q's dtype, viewable as [B, H, Q, N]."""
+    """0 where a row sees a key, -inf elsewhere, or the bias as it is, in q's dtype, viewable as [B, H, Q, N]."""
+    if mask.dtype != torch.bool:
+        return no_bias(mask.shape, q).copy_(mask).expand(*q.shape[:3], k.shape[2])
     return no_bias(mask.shape, q).masked_fill_(~mask, -torch.inf).expand(*q.shape[:3], k.shape[2])
 
 

@@ -21,7 +21,8 @@ SMALL = 768 * 768  # Q·K up to which a rule becomes a dense mask, shared by all
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Visibility | None = None, causal: bool = False, scale: float | None = None,
-           need_lse: bool = False, backend: Backend | None = None, dropout: float = 0.0) -> AttentionPart:
+           need_lse: bool = False, backend: Backend | None = None, dropout: float = 0.0, value_map: Tensor | None = None,
+           log_bias: Tensor | None = None) -> AttentionPart:
     """Attention of queries over keys, on the fastest kernel that is exact for the call.
 
     Args:
@@ -33,11 +34,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Visibility | None = N
         need_lse: also return the LSE, differentiable like the output.
         backend: a kernel to insist on; ValueError with its reason if it refuses.
         dropout: share of the weights that is dropped, as in training a plain model.
+        value_map: M [N, N], or [B, 1 or Hk, N, N], for the output `A (M v)`: the map `A M` without any map (Prompt-to-Prompt's edits); or factors [N]
+            for a diagonal M. Rows of the map that it stands for need not sum to 1.
+        log_bias: added to the scaled dot products, broadcastable to [B, H, Q, N]; log c multiplies a key's weight by c and renormalises the row.
 
     Returns:
         out [B, H, Q, Dv] in q's dtype and lse [B, H, Q] in float32 (float64 for float64), None unless asked for.
     """
     query = checked(q, k, v, mask, causal, scale, dropout)
+    if value_map is not None:
+        query = replace(query, v=mapped(query.v, value_map))
+    if log_bias is not None:
+        query = biased(query, log_bias)
     if backend is None:
         query = simplest(query)
         backend = next(candidate for candidate in (ON_CUDA if q.is_cuda else ON_CPU) if candidate.refuses(query, need_lse) is None)
@@ -57,6 +65,24 @@ def simplest(query: Query) -> Query:
     if rule.sees_all():
         return replace(query, mask=None)
     return replace(query, mask=rule.whole) if rule.shape[2] * rule.shape[3] <= SMALL else query
+
+
+def mapped(v: Tensor, value_map: Tensor) -> Tensor:
+    """The values that give the output of a map with mixed columns. ValueError unless the map is about all keys."""
+    keys = v.shape[2]
+    if value_map.shape == (keys,):
+        return v * value_map.to(v)[:, None]
+    if value_map.shape[-2:] != (keys, keys):
+        raise ValueError(f"value_map mixes {keys} keys, so it is [{keys}], [{keys}, {keys}] or [B, Hk, {keys}, {keys}]; got {tuple(value_map.shape)}")
+    return value_map.to(v) @ v
+
+
+def biased(query: Query, log_bias: Tensor) -> Query:
+    """The query with a bias; its mask becomes a tensor, which is what the kernels that know a bias take. ValueError if the bias is bool."""
+    if not log_bias.is_floating_point():
+        raise ValueError(f"log_bias is added to the scores and must be floating; got {log_bias.dtype}; say who sees whom by `mask`")
+    bias = log_bias[(None,) * (4 - log_bias.dim())] if log_bias.dim() < 4 else log_bias
+    return replace(query, mask=query.dense_mask(), causal=False, bias=bias)
 
 
 def checked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | Visibility | None, causal: bool, scale: float | None, dropout: float) -> Query:

@@ -19,6 +19,8 @@ class Products(Backend):
         q, k, v = query.q, query.k, query.v
         if q.device.type != "cpu" or need_lse or query.dropout or (query.scale is not None and query.scale <= 0):
             return "it serves plain attention on a CPU, without LSE and dropout"
+        if query.bias is not None:
+            return "it knows no bias"
         if not (torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)):
             return "without gradients the fused kernel is as fast and keeps no weights"
         if precision(q) not in (torch.bfloat16, torch.float16):

@@ -19,6 +19,8 @@ class Reference(Backend):
 
     def __call__(self, query: Query, need_lse: bool) -> AttentionPart:
         logits = scores(query.q, query.k, query.scale)
+        if query.bias is not None:
+            logits = logits + query.bias.to(logits.dtype)
         mask = query.dense_mask()
         if mask is not None:
             logits = logits.masked_fill(~mask, -torch.inf)

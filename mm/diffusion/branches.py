@@ -1,6 +1,9 @@
 """Which row of the denoiser's batch is what: samplers differ, and half the batch is a guess that is often wrong."""
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
+
+Negatives = Literal["nothing", "own", "source"]
+"""What negative rows take: nothing; what the source's negative row has, each half of guidance for itself; or what its conditional row has."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,18 @@ class Branches:
     def edited(self) -> tuple[int, ...]:
         """Rows that edits act on."""
         return tuple(index for index, row in enumerate(self.rows) if row.conditional and row.prompt > 0)
+
+    def taking(self, negatives: Negatives) -> tuple[tuple[int, int], ...]:
+        """(row, the source's row that it takes from) for each edited row, and for the negative rows of the same prompts as `negatives` says."""
+        where = {row: index for index, row in enumerate(self.rows)}
+        pairs = [(index, where.get(Row(0, row.image, row.conditional or negatives == "source"))) for index, row in enumerate(self.rows)
+                 if row.prompt > 0 and (row.conditional or negatives != "nothing")]
+        return tuple((index, partner) for index, partner in pairs if partner is not None)
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that these rows are of."""
+        return max((row.prompt for row in self.rows), default=-1) + 1
 
     @property
     def partners(self) -> tuple[int | None, ...]:

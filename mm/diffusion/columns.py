@@ -4,6 +4,7 @@ Each of its edits is linear in attention maps, `A_e <- A_0 S + A_e diag(d)`, and
 attentions over transformed values. No map has to exist, so any kernel will do.
 """
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,6 +26,11 @@ class Columns:
     def is_neutral(self) -> bool:
         """Whether it leaves the map as it is; looks at the values, so compute it once a step and not in every layer."""
         return (self.source is None or not bool(self.source.any())) and (self.own is None or bool((self.own == 1).all()))
+
+    @cached_property
+    def gone(self) -> bool:
+        """Whether nothing stays of the prompt's own columns."""
+        return self.own is not None and not bool(self.own.any())
 
     def mixed(self, changed: "Columns", gate: Tensor) -> "Columns":
         """`gate` [K] of `changed` and the rest of this, column by column."""

@@ -1,11 +1,14 @@
 """What an edit is: a small object that says where, when and how much, and never computes an attention."""
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
+from mm.diffusion.branches import Negatives
 from mm.diffusion.columns import Columns
 from mm.diffusion.moment import Moment
+from mm.diffusion.observer import Observer
 from mm.diffusion.prompt import Prompt
 from mm.diffusion.site import Site
 
@@ -17,6 +20,10 @@ Role = Literal["q", "k", "v"]
 
 class Edit:
     """A lever on a denoising run. `mm.control(pipe, [edit, …], prompts=[source, target, …])` applies them in order."""
+
+    def observers(self, prompts: tuple[Prompt, ...]) -> Sequence[Observer]:
+        """What it needs to see of the attention; asked for once, when control begins, so an edit starts afresh here."""
+        return ()
 
 
 class WordEdit(Edit, ABC):
@@ -36,7 +43,11 @@ class WordEdit(Edit, ABC):
 
 
 class SelfEdit(Edit, ABC):
-    """Gives edited rows some of the source's queries, keys or values in attention among pixels."""
+    """Gives edited rows some of the source's queries, keys or values in attention among pixels; in joint attention, in the picture's part of it,
+    where queries and keys together mean the picture's block of the map. negatives: what the negative rows of the same prompts take.
+    """
+
+    negatives: Negatives = "nothing"
 
     @abstractmethod
     def takes(self, site: Site, moment: Moment) -> frozenset[Role]:
@@ -44,11 +55,17 @@ class SelfEdit(Edit, ABC):
 
 
 class FeatureEdit(Edit, ABC):
-    """Gives edited rows the source's output of a whole module."""
+    """Gives edited rows the source's output of a whole module. negatives: what the negative rows of the same prompts take."""
+
+    negatives: Negatives = "nothing"
 
     @abstractmethod
     def injects(self, module: str, moment: Moment) -> bool:
         """Whether edited rows take the source's output of the denoiser's module of this name."""
+
+    def acts_on(self, module: str) -> bool:
+        """Whether it ever injects there; only these modules are hooked."""
+        return True
 
 
 class LatentEdit(Edit, ABC):

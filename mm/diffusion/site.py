@@ -10,7 +10,7 @@ Place = Literal["down", "mid", "up", "block"]
 class Site:
     """name: of the attention module in the denoiser. kind: text keys only, picture keys only, or both in one softmax. place: half of a U-Net;
     transformers are all "block". index: in order of execution among attentions of this kind. height, width: of the picture on the query axis.
-    latent: (height, width) of the latents, so that `reduction` compares across models.
+    latent: (height, width) of the latents, so that `reduction` compares across models. layer: like index, among those of this place only.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Site:
     height: int
     width: int
     latent: tuple[int, int]
+    layer: int = 0
 
     @property
     def pixels(self) -> int:
