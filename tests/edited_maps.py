@@ -26,7 +26,9 @@ class MapForm(TorchFunctionMode):
 
     def __init__(self, edits: list[MapEdit], text_first: bool) -> None:
         super().__init__()
-        self.edits, self.text_first, self.maps = edits, text_first, list[Tensor]()
+        self.edits, self.text_first = edits, text_first
+        self.words: list[tuple[list[Tensor], list[Tensor]]] = []  # text columns of each row's picture, edited and raw
+        self.selves: list[Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         if func is not F.scaled_dot_product_attention:
@@ -40,19 +42,24 @@ class MapForm(TorchFunctionMode):
             bias = bias.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else bias + attn_mask
         maps = (scores + bias).softmax(-1)
         outs = list(maps @ value)
+        joint = key.shape[2] in (WORDS + 24, WORDS + 20)
+        text = slice(0, 0) if not joint else slice(0, WORDS) if self.text_first else slice(-WORDS, None)
+        picture = torch.ones(key.shape[2], dtype=torch.bool)
+        picture[text] = False
+        if key.shape[2] == WORDS:
+            self.words.append((list(maps), list(maps)))
+        elif joint:
+            self.words.append((list(maps[:, :, picture][..., text]), list(maps[:, :, picture][..., text])))
+        else:
+            self.selves.append(maps)
         for edit in self.edits:
             own, source = edit.row, edit.source
             q, k, v = query[own], key[own], value[own]
             if key.shape[2] == WORDS:
                 changed = edit.columns.on_maps(maps[source], maps[own])
                 outs[own] = changed @ v
+                self.words[-1][0][own] = changed
                 continue
-            text = slice(0, 0)
-            joint = key.shape[2] in (WORDS + 24, WORDS + 20)
-            if joint:
-                text = slice(0, WORDS) if self.text_first else slice(-WORDS, None)
-            picture = torch.ones(key.shape[2], dtype=torch.bool)
-            picture[text] = False
             v = torch.where(picture[:, None], value[source], v) if "v" in edit.takes else v
             block = {"q", "k"} <= edit.takes
             if not block:
@@ -68,6 +75,7 @@ class MapForm(TorchFunctionMode):
                 changed[..., text] = maps[source][..., text] @ mixing + mine[..., text] * words
                 if edit.columns.normalised:
                     changed = changed / changed.sum(-1, keepdim=True)
+                self.words[-1][0][own] = changed[:, picture][..., text]
             outs[own] = torch.where(picture[:, None], changed @ v, maps[own] @ value[own])
         return torch.stack(outs)
 

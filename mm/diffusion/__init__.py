@@ -7,8 +7,11 @@ from mm.diffusion.edits.plug_and_play import PlugAndPlay
 from mm.diffusion.edits.self_inject import SelfInject
 from mm.diffusion.moment import Moment, Window
 from mm.diffusion.observer import Observer, View
+from mm.diffusion.pixel_maps import PixelMaps
 from mm.diffusion.prompt import Prompt, Span
+from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
 from mm.diffusion.site import Site
 
 __all__ = ["control", "Control", "Branches", "Row", "Prompt", "Span", "Moment", "Window", "Site", "Edit", "WordEdit", "SelfEdit", "FeatureEdit",
-           "LatentEdit", "SelfInject", "MutualSelfAttention", "PlugAndPlay", "Observer", "View"]
+           "LatentEdit", "SelfInject", "MutualSelfAttention", "PlugAndPlay", "Observer", "View", "Recorder", "WordMaps", "PixelMaps",
+           "about_words", "at_reduction"]

@@ -81,6 +81,17 @@ def edited(call: Call, axes: Axes, edits: list[RowEdit]) -> Tensor:
     return out
 
 
+def operands(call: Call, axes: Axes, edit: RowEdit) -> tuple[Tensor, Tensor]:
+    """Queries and keys [H, ., D] of the map whose columns of words are the edited row's own."""
+    mixed = axes.picture is not None and not edit.takes >= _BLOCK
+    return (_taken(call.q, mixed and "q" in edit.takes, axes, edit), _taken(call.k, mixed and "k" in edit.takes, axes, edit))
+
+
+def row_sums(call: Call, axes: Axes, edit: RowEdit) -> Tensor:
+    """[H, P]: what the rows of the edited map sum to before they are divided by it."""
+    return _pictures(call, axes, [_sums(term) for term in _terms(call, axes, edit)]).sum(0)[..., 0]
+
+
 def _terms(call: Call, axes: Axes, edit: RowEdit) -> list[_Term]:
     """The attentions whose sum the edited row's picture reads."""
     own, source, columns, takes = edit.row, edit.source, edit.columns, edit.takes if axes.picture is not None else frozenset()
