@@ -8,6 +8,9 @@ from pathlib import Path
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
+from mm.diffusion.columns import NEUTRAL, Columns
+from mm.diffusion.edit import WordEdit
+from mm.diffusion.moment import Moment
 from mm.diffusion.prompt import Prompt, Span
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -61,3 +64,11 @@ def qwen(words: Sequence[str]) -> Qwen2Tokenizer:
 def prompt(text: str, ids: Sequence[int], pieces: Sequence[str], length: int = 77) -> Prompt:
     """A prompt from ids and pieces that were recorded."""
     return Prompt(text, (Span(0, length, tuple(ids), tuple(pieces)),))
+
+
+def composed(edits: Sequence[WordEdit], source: Prompt, target: Prompt, moment: Moment) -> Columns:
+    """All edits in order, each as far as its gate is open."""
+    columns = NEUTRAL
+    for edit in edits:
+        columns = columns.mixed(edit.change(columns, source, target), edit.gate(target, moment))
+    return columns

@@ -8,6 +8,8 @@ from typing import Any
 
 from mm.diffusion.prompt import Prompt, Span
 
+KNOWN = ("UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel", "PixArtTransformer2DModel", "SanaTransformer2DModel",
+         "QwenImageTransformer2DModel")
 UNBOUNDED = 1 << 24  # transformers writes 10^30 where a tokeniser states no length
 
 
@@ -20,7 +22,7 @@ def tokenized(pipe: Any, texts: Sequence[str], max_sequence_length: int | None =
     denoiser = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
     options = {name: parameter.default for name, parameter in inspect.signature(type(pipe).__call__).parameters.items()}
     length: Any = max_sequence_length or options.get("max_sequence_length")
-    match type(denoiser).__name__:
+    match next((base.__name__ for base in type(denoiser).__mro__ if base.__name__ in KNOWN), type(denoiser).__name__):
         case "UNet2DConditionModel":
             return _alike([_read(pipe, tokenizer, texts) for tokenizer in _clips(pipe)])
         case "SD3Transformer2DModel":
