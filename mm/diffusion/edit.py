@@ -25,6 +25,10 @@ class Edit:
         """What it needs to see of the attention; asked for once, when control begins, so an edit starts afresh here."""
         return ()
 
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """ValueError where it cannot act on these prompts, the source first; asked before the run. By default it can act on all."""
+        return None
+
 
 class WordEdit(Edit, ABC):
     """Moves columns of the text map: cross-attention, and the text keys that picture rows see in joint attention."""
