@@ -1,17 +1,57 @@
-"""Control of diffusion models: levers on the text-to-image stream, on self-attention and on latents."""
-from mm.diffusion.branches import Branches, Row
-from mm.diffusion.control import Control, control
-from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
-from mm.diffusion.edits.mutual import MutualSelfAttention
-from mm.diffusion.edits.plug_and_play import PlugAndPlay
-from mm.diffusion.edits.self_inject import SelfInject
-from mm.diffusion.moment import Moment, Window
-from mm.diffusion.observer import Observer, View
-from mm.diffusion.pixel_maps import PixelMaps
-from mm.diffusion.prompt import Prompt, Span
-from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
-from mm.diffusion.site import Site
+"""Control of diffusion models: levers on the text-to-image stream, on self-attention and on latents. Names are imported when first used."""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["control", "Control", "Branches", "Row", "Prompt", "Span", "Moment", "Window", "Site", "Edit", "WordEdit", "SelfEdit", "FeatureEdit",
-           "LatentEdit", "SelfInject", "MutualSelfAttention", "PlugAndPlay", "Observer", "View", "Recorder", "WordMaps", "PixelMaps",
-           "about_words", "at_reduction"]
+if TYPE_CHECKING:
+    from mm.diffusion.branches import Branches, Row
+    from mm.diffusion.control import Control, control
+    from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
+    from mm.diffusion.edits.masked_blend import MaskedBlend
+    from mm.diffusion.edits.mutual import MutualSelfAttention
+    from mm.diffusion.edits.plug_and_play import PlugAndPlay
+    from mm.diffusion.edits.refine import Refine
+    from mm.diffusion.edits.replace import Replace
+    from mm.diffusion.edits.rescale import Rescale
+    from mm.diffusion.edits.self_inject import SelfInject
+    from mm.diffusion.moment import Moment, Window
+    from mm.diffusion.observer import Observer, View
+    from mm.diffusion.pixel_maps import PixelMaps
+    from mm.diffusion.prompt import Prompt, Span
+    from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
+    from mm.diffusion.site import Site
+    from mm.diffusion.tokenise import tokenized, tokenized_by
+
+__all__ = ["Branches", "Control", "Edit", "FeatureEdit", "LatentEdit", "MaskedBlend", "Moment", "MutualSelfAttention", "Observer", "PixelMaps",
+           "PlugAndPlay", "Prompt", "Recorder", "Refine", "Replace", "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span", "View", "Window",
+           "WordEdit", "WordMaps", "about_words", "at_reduction", "control", "tokenized", "tokenized_by"]
+
+_HOMES = {
+    "branches": ("Branches", "Row"),
+    "control": ("Control", "control"),
+    "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
+    "edits.masked_blend": ("MaskedBlend",),
+    "edits.mutual": ("MutualSelfAttention",),
+    "edits.plug_and_play": ("PlugAndPlay",),
+    "edits.refine": ("Refine",),
+    "edits.replace": ("Replace",),
+    "edits.rescale": ("Rescale",),
+    "edits.self_inject": ("SelfInject",),
+    "moment": ("Moment", "Window"),
+    "observer": ("Observer", "View"),
+    "pixel_maps": ("PixelMaps",),
+    "prompt": ("Prompt", "Span"),
+    "recorder": ("Recorder", "WordMaps", "about_words", "at_reduction"),
+    "site": ("Site",),
+    "tokenise": ("tokenized", "tokenized_by"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mm.diffusion' has no attribute {name!r}; it offers {', '.join(__all__)} and its modules")
+    return getattr(import_module(f"mm.diffusion.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
