@@ -39,5 +39,7 @@ class WordGates:
 
 def window(bounds: Bounds) -> Window:
     """From 0 to a single bound; whole numbers are shares too, so that 1 is the whole run."""
-    start, stop = (0.0, bounds) if isinstance(bounds, int | float) else bounds
-    return Window(float(start), float(stop))
+    ends = (0.0, bounds) if isinstance(bounds, int | float) else tuple(bounds)
+    if len(ends) != 2:
+        raise ValueError(f"a window is the share of the run that it lasts, or its start and stop; got {list(ends)}")
+    return Window(float(ends[0]), float(ends[1]))

@@ -33,13 +33,13 @@ def tokenized(pipe: Any, texts: Sequence[str], max_sequence_length: int | None =
         case "FluxTransformer2DModel":  # its CLIP gives one vector for the whole prompt, and no keys
             return _read(pipe, pipe.tokenizer_2, texts, length)
         case "PixArtTransformer2DModel":
-            read = tokenized_by(pipe.tokenizer, _cleaned(pipe, texts, options["clean_caption"]), length)
+            read = tokenized_by(pipe.tokenizer, _cleaned(pipe, texts, bool(options.get("clean_caption"))), length)
             return [replace(prompt, text=text) for text, prompt in zip(texts, read, strict=True)]
         case "SanaTransformer2DModel":
             lead = "\n".join(options.get("complex_human_instruction") or ())
             cut = len(pipe.tokenizer.encode(lead)) - 1 if lead else 1  # of instruction and prompt, the start token and the end are kept
             return [Prompt(text, (_span(pipe.tokenizer, cleaned, length, lead=lead, kept=1, cut=cut),))
-                    for text, cleaned in zip(texts, _cleaned(pipe, texts, options["clean_caption"]), strict=True)]
+                    for text, cleaned in zip(texts, _cleaned(pipe, texts, bool(options.get("clean_caption"))), strict=True)]
         case "QwenImageTransformer2DModel":
             lead, tail = pipe.prompt_template_encode.split("{}")
             cut = pipe.prompt_template_encode_start_idx

@@ -159,6 +159,8 @@ def test_a_window_s_word_must_be_in_some_target() -> None:
     Refine({"fluffy": 0.5}).check([source, swapped, refined])
     with pytest.raises(ValueError, match="from a share of the steps to a later one"):
         Replace(1.2)
+    with pytest.raises(ValueError, match=r"its start and stop; got \[0.1, 0.2, 0.3\]"):
+        Refine({"mat": (0.1, 0.2, 0.3)})  # type: ignore[dict-item]
 
 
 # --- what cannot be
