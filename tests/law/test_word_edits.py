@@ -1,4 +1,5 @@
 """Edits of words are the paper's on maps, the same in the space of values, and rest outside their windows."""
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from mm.diffusion.gates import Steps, WordGates
 from mm.diffusion.moment import Moment
 from mm.diffusion.prompt import Prompt, Span
 from mm.diffusion.tokenise import tokenized_by
+from mm.parts import build, describe
 from tests.prompts import clip, composed, t5
 
 SOURCE, SWAPPED, REFINED = "a photo of a cat on a mat", "a photo of a chinchilla on a mat", "a photo of a fluffy cat on a red mat"
@@ -161,6 +163,19 @@ def test_a_window_s_word_must_be_in_some_target() -> None:
         Replace(1.2)
     with pytest.raises(ValueError, match=r"its start and stop; got \[0.1, 0.2, 0.3\]"):
         Refine({"mat": (0.1, 0.2, 0.3)})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("edit", [
+    Replace({"default_": 1.0, "lion": (0.2, 0.6)}, legacy=True), Refine((0, 0.5)), Rescale(["fluffy", 2], [3.0, -1], 0.5),
+    Rescale("fluffy", 3.0, mode="bias"),
+], ids=["replace", "refine", "rescale", "bias"])
+def test_edits_can_be_written_down_and_built_again(edit: WordEdit) -> None:
+    written = json.loads(json.dumps(describe(edit)))
+    assert written["class_path"] == f"mm.diffusion.{type(edit).__name__}"
+    built = build(written)
+    assert json.loads(json.dumps(describe(built))) == written
+    [target] = read(REFINED)
+    assert all(torch.equal(built.gate(target, Moment(step, 10)), edit.gate(target, Moment(step, 10))) for step in range(10))
 
 
 # --- what cannot be
