@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from mm.diffusion.branches import Branches, Row
     from mm.diffusion.control import Control, control
     from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
+    from mm.diffusion.edits.local_blend import LocalBlend
     from mm.diffusion.edits.masked_blend import MaskedBlend
     from mm.diffusion.edits.mutual import MutualSelfAttention
     from mm.diffusion.edits.plug_and_play import PlugAndPlay
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from mm.diffusion.site import Site
     from mm.diffusion.tokenise import tokenized, tokenized_by
 
-__all__ = ["Branches", "Control", "Edit", "FeatureEdit", "LatentEdit", "MaskedBlend", "Moment", "MutualSelfAttention", "Observer", "PixelMaps",
-           "PlugAndPlay", "Prompt", "Recorder", "Refine", "Replace", "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span", "View", "Window",
-           "WordEdit", "WordMaps", "about_words", "at_reduction", "control", "tokenized", "tokenized_by"]
+__all__ = ["Branches", "Control", "Edit", "FeatureEdit", "LatentEdit", "LocalBlend", "MaskedBlend", "Moment", "MutualSelfAttention", "Observer",
+           "PixelMaps", "PlugAndPlay", "Prompt", "Recorder", "Refine", "Replace", "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span",
+           "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction", "control", "tokenized", "tokenized_by"]
 
 _HOMES = {
     "branches": ("Branches", "Row"),
     "control": ("Control", "control"),
     "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
+    "edits.local_blend": ("LocalBlend",),
     "edits.masked_blend": ("MaskedBlend",),
     "edits.mutual": ("MutualSelfAttention",),
     "edits.plug_and_play": ("PlugAndPlay",),

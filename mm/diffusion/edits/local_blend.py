@@ -1,0 +1,84 @@
+"""Local blend: Hertz et al., "Prompt-to-Prompt Image Editing with Cross-Attention Control", ICLR 2023.
+
+With a late start and words to leave out: Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR 2023.
+"""
+from collections.abc import Sequence
+from math import log
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mm.diffusion.blend import blend_mask, blended, latent_size
+from mm.diffusion.edit import LatentEdit
+from mm.diffusion.moment import Window
+from mm.diffusion.prompt import Prompt
+from mm.diffusion.recorder import Recorder
+from mm.diffusion.site import Site
+from mm.diffusion.word_columns import Recorded
+from mm.diffusion.words import Word, all_keys, as_words
+
+if TYPE_CHECKING:
+    from mm.diffusion.control import Control
+
+Words = Word | Sequence[Word]
+
+
+class LocalBlend(LatentEdit):
+    """After each step, pictures are the source's except where chosen words are, in the source or in the target.
+
+    words: of each prompt, the source first; a word, or several. substruct_words: likewise, words whose places stay the source's all the same.
+    threshold: share of a map's maximum above which a word is there; of words, whose maps are widened by a pixel, and of substruct_words. start_blend:
+    share of the run before the first blending; with 0 and no substruct_words this is the first release's blend, and the defaults are the one for
+    real pictures. reduction: maps are those of the resolution that is closest to 1 / reduction of the latents' sides, by default of 16 x 16 in SD-1.
+    recorded: maps as the edits leave them, which is what the released code sees, or raw.
+    """
+
+    def __init__(self, words: Sequence[Words], substruct_words: Sequence[Words] | None = None, threshold: tuple[float, float] = (0.3, 0.3),
+                 start_blend: float = 0.2, reduction: float = 4.0, recorded: Recorded = "edited") -> None:
+        self.words, self.substruct_words, self.threshold = words, substruct_words, threshold
+        self.start_blend, self.reduction, self.recorded = start_blend, reduction, recorded
+        self.window = Window(float(start_blend), 1.0)
+        if len(tuple(threshold)) != 2 or not all(0 <= share < 1 for share in threshold):
+            raise ValueError(f"thresholds are two shares of the maximum in [0, 1), of words and of substruct_words; got {threshold}")
+        self._recorder: Recorder | None = None
+        self._chosen: float | None = None
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        self._keys(prompts)
+
+    def observers(self, prompts: tuple[Prompt, ...]) -> Sequence[Recorder]:
+        self._recorder, self._chosen = Recorder(self._keys(prompts), self._looks, self.recorded), None
+        return (self._recorder,)
+
+    def after_step(self, latents: Tensor, control: "Control") -> Tensor:
+        recorder = self._recorder
+        if recorder is None or not recorder.sites:
+            raise ValueError("local blend has seen no attention to the text; enter mm.control with it, and run a denoiser that has such attention")
+        if self._chosen is None:  # the first step looked everywhere, since which resolutions there are is only known now
+            self._chosen = min((site.reduction for site in recorder.sites.values()), key=lambda found: abs(log(found / self.reduction)))
+        if self.window.holds(control.moment):
+            latents = blended(latents, self.mask(latents, recorder, len(control.prompts)))
+        if control.moment.step == control.moment.steps - 1:
+            recorder.reset()  # the pipeline may run again
+        return latents
+
+    def mask(self, latents: Tensor, recorder: Recorder, prompts: int) -> Tensor:
+        """bool [prompts, images, h, w] of what was recorded so far."""
+        assert self._chosen is not None
+        images = range(latents.shape[0] // prompts)
+        heat = torch.stack([torch.stack([recorder.mean(prompt, image, self._chosen) for image in images]) for prompt in range(prompts)])
+        size = latent_size(latents, (heat.shape[2], heat.shape[3]))
+        mask = blend_mask(heat[..., 0], size, self.threshold[0])
+        return mask if self.substruct_words is None else mask & ~blend_mask(heat[..., 1], size, self.threshold[1], reach=0)
+
+    def _looks(self, site: Site) -> bool:
+        return self._chosen is None or site.reduction == self._chosen
+
+    def _keys(self, prompts: Sequence[Prompt]) -> list[list[tuple[int, ...]]]:
+        """Of each prompt, keys of its words and, if there are any, of its words to leave out."""
+        groups = [("words", self.words)] if self.substruct_words is None else [("words", self.words), ("substruct_words", self.substruct_words)]
+        for name, given in groups:
+            if isinstance(given, str) or len(given) != len(prompts):
+                raise ValueError(f"local blend needs {name} for each of the {len(prompts)} prompts, the source first; got {given!r}")
+        return [[all_keys(prompt, as_words(given[place])) for _, given in groups] for place, prompt in enumerate(prompts)]
