@@ -1,0 +1,42 @@
+"""Sana: Xie et al., "SANA: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers", ICLR 2025."""
+from typing import Any
+
+from torch import Tensor
+
+from mm.diffusion.denoiser import Denoiser, call_default
+from mm.diffusion.text import Text
+
+
+class Sana(Denoiser):
+    """A transformer with linear self-attention and cross-attention to the tokens of a language model, whose padding is hidden. Prompts stand behind
+    the pipeline's instruction, negative ones alone, as in its own call."""
+
+    names = "Sana"
+
+    @classmethod
+    def matches(cls, pipe: Any) -> bool:
+        from diffusers import SanaTransformer2DModel
+        network = getattr(pipe, "transformer", None)
+        return isinstance(network, SanaTransformer2DModel) and not network.config.get("guidance_embeds")
+
+    @property
+    def network(self) -> Any:
+        return self.pipe.transformer
+
+    @property
+    def unit(self) -> int:
+        return super().unit * int(self.network.config.patch_size)
+
+    def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
+        dtype = self.network.dtype
+        timestep = timestep.expand(len(latents)) * self.network.config.timestep_scale
+        found = self.network(latents.to(dtype), encoder_hidden_states=text.tokens.to(dtype), encoder_attention_mask=text.mask, timestep=timestep,
+                             return_dict=False)[0]
+        return found[:, :latents.shape[1]].to(latents.dtype)
+
+    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
+        given, mask, without, mask_without = self.pipe.encode_prompt(
+            prompts, True, negative_prompt=negatives, num_images_per_prompt=1, device=self.device,
+            clean_caption=call_default(self.pipe, "clean_caption"),
+            complex_human_instruction=call_default(self.pipe, "complex_human_instruction"))
+        return Text(given, mask=mask), Text(without, mask=mask_without)

@@ -1,0 +1,37 @@
+"""Stable Diffusion 1.x and 2.x: Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022."""
+from typing import Any
+
+from torch import Tensor
+
+from mm.diffusion.denoiser import Denoiser
+from mm.diffusion.text import Text
+
+
+class StableDiffusion(Denoiser):
+    """A UNet that reads tokens by cross-attention, and nothing besides."""
+
+    names = "Stable Diffusion 1 and 2"
+
+    @classmethod
+    def matches(cls, pipe: Any) -> bool:
+        return plain_unet(pipe) and pipe.unet.config.addition_embed_type is None
+
+    @property
+    def network(self) -> Any:
+        return self.pipe.unet
+
+    def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
+        dtype = self.network.dtype
+        return self.network(latents.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype), return_dict=False)[0].to(latents.dtype)
+
+    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
+        given, without = self.pipe.encode_prompt(prompts, self.device, 1, True, negative_prompt=negatives)
+        return Text(given), Text(without)
+
+
+def plain_unet(pipe: Any) -> bool:
+    """A UNet that takes noisy latents and nothing beside them in its channels, and no guidance as an input."""
+    from diffusers import UNet2DConditionModel
+    unet = getattr(pipe, "unet", None)
+    return (isinstance(unet, UNet2DConditionModel) and unet.config.in_channels == pipe.vae.config.latent_channels
+            and unet.config.time_cond_proj_dim is None and unet.config.class_embed_type is None and hasattr(pipe, "encode_prompt"))
