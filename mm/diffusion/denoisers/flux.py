@@ -27,8 +27,8 @@ class Flux(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import FluxTransformer2DModel
-        network = getattr(pipe, "transformer", None)
-        return isinstance(network, FluxTransformer2DModel) and network.config.in_channels == 4 * pipe.vae.config.latent_channels
+        known = isinstance(getattr(pipe, "transformer", None), FluxTransformer2DModel)
+        return known and pipe.transformer.config.in_channels == 4 * pipe.vae.config.latent_channels
 
     @property
     def network(self) -> Any:

@@ -16,8 +16,8 @@ class Sana(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import SanaTransformer2DModel
-        network = getattr(pipe, "transformer", None)
-        return isinstance(network, SanaTransformer2DModel) and not network.config.get("guidance_embeds")
+        known = isinstance(getattr(pipe, "transformer", None), SanaTransformer2DModel)
+        return known and not pipe.transformer.config.get("guidance_embeds")
 
     @property
     def network(self) -> Any:

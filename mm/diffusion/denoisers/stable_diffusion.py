@@ -33,5 +33,7 @@ def plain_unet(pipe: Any) -> bool:
     """A UNet that takes noisy latents and nothing beside them in its channels, and no guidance as an input."""
     from diffusers import UNet2DConditionModel
     unet = getattr(pipe, "unet", None)
-    return (isinstance(unet, UNet2DConditionModel) and unet.config.in_channels == pipe.vae.config.latent_channels
-            and unet.config.time_cond_proj_dim is None and unet.config.class_embed_type is None and hasattr(pipe, "encode_prompt"))
+    if not isinstance(unet, UNet2DConditionModel) or not hasattr(pipe, "encode_prompt"):
+        return False
+    config = pipe.unet.config
+    return config.in_channels == pipe.vae.config.latent_channels and config.time_cond_proj_dim is None and config.class_embed_type is None
