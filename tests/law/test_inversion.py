@@ -6,13 +6,13 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from mm.diffusion.inversion import DDIM, Direct, Inversion, NegativePrompt, NullText, reconstruct
+from mm.diffusion.inversion import DDIM, Direct, EditFriendly, Inversion, NegativePrompt, NullText, reconstruct
 from mm.diffusion.schedule import Schedule, schedule
 from mm.diffusion.text import Text
 from tests.noise_model import ddim_scheduler, noise, pictures, prompts
 
 GUIDANCE = 4.0
-METHODS: list[Inversion] = [DDIM(), Direct(), NegativePrompt(), NullText(GUIDANCE, inner=3)]
+METHODS: list[Inversion] = [DDIM(), Direct(), NegativePrompt(), NullText(GUIDANCE, inner=3), EditFriendly(GUIDANCE)]
 SCHEDULES: dict[str, Any] = {
     "leading-0": lambda: ddim_scheduler(), "leading-1": lambda: ddim_scheduler(steps_offset=1),
     "trailing": lambda: ddim_scheduler(timestep_spacing="trailing"), "v": lambda: ddim_scheduler(prediction_type="v_prediction"),
@@ -125,3 +125,26 @@ def test_prompts_and_steps_must_fit() -> None:
         reconstruct(noise, steps(count=5), found, TEXT)
     with pytest.raises(ValueError, match="NullText: inner=-1"):
         NullText(inner=-1)
+
+
+@pytest.mark.parametrize("guidance", [1.0, GUIDANCE])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "flow"])
+def test_edit_friendly_noise_leads_back_and_lets_another_text_in(name: str, guidance: float) -> None:
+    found = EditFriendly(guidance).invert(noise, steps(name), pictures(2), TEXT, NULL)
+    torch.testing.assert_close(reconstruct(noise, steps(name), found, TEXT, NULL, guidance), found.latents, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(reconstruct(noise, steps(name), found, prompts(1, 9), NULL, guidance)[-1], pictures(2), atol=1e-2)
+
+
+def test_edit_friendly_steps_are_the_stochastic_scheduler_s() -> None:
+    scheduler, schedule = ddim_scheduler(), steps("leading-0")
+    found = EditFriendly().invert(noise, schedule, pictures(2), TEXT, NULL)
+    scheduler.set_timesteps(len(schedule))
+    prediction = pictures(2, 8)
+    for step, timestep in enumerate(scheduler.timesteps):
+        still = scheduler.step(prediction, timestep, pictures(2, 9), eta=1.0, variance_noise=torch.zeros(2, 3, 4, 4)).prev_sample
+        torch.testing.assert_close(found.down(schedule, step, pictures(2, 9), prediction), still + found.drawn[step], atol=1e-5, rtol=1e-4)
+
+
+def test_a_flow_has_no_noise_to_find() -> None:
+    with pytest.raises(ValueError, match="EditFriendly: the sampler of a flow draws nothing"):
+        EditFriendly().invert(noise, steps("flow"), pictures(1), TEXT, NULL)
