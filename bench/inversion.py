@@ -3,10 +3,9 @@
     python train.py fit --config configs/edit/world.yaml
     python -m bench.inversion runs/edit
 
-The pipeline of a run, on pictures of the run's own validation data and their captions, float32, one thread. Pictures: mean PSNR in dB over pixels in
-[−1, 1], clipped.
-Latents: root mean square distance. Codec: encoded and decoded, which nothing can beat. Passes: of the denoiser over one picture and one prompt, to
-invert and to reconstruct. CPU: seconds for all pictures.
+The pipeline of a run, on pictures of the run's own validation data and their captions, float32, one thread. dB: mean PSNR over pixels in [−1, 1],
+clipped. Latents: root mean square distance. Codec: encoded and decoded, which nothing can beat. Passes: of the denoiser over one picture and one
+prompt, to invert and to reconstruct. CPU: seconds for all pictures.
 """
 import argparse
 import time
