@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--pictures", type=int, default=8)
     asked = parser.parse_args()
+    if not (asked.run / "pipeline").is_dir():
+        parser.error(f"{asked.run}: found no pipeline/, which a finished run of configs/edit has; train one first")
     from diffusers import DiffusionPipeline
     torch.set_num_threads(1)
     model = denoiser(DiffusionPipeline.from_pretrained(asked.run / "pipeline"))

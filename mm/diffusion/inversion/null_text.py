@@ -22,7 +22,7 @@ class NullText(Inversion):
         the one whose loss, taken before it, was below tolerance + slack · step.
 
     Each picture of a batch has its own tokens, its own optimiser and its own end, so that a batch gives what its pictures alone give. Only tokens are
-    optimised; what the model reads pooled beside them stays the negative prompt's. Costs T (2 + 2 inner) passes at most, one of them in inner with
+    optimised; what the model reads pooled beside them stays the negative prompt's. At most T (3 + inner) passes, T · inner of them with
     gradients.
     """
 
