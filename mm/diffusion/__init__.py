@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm.diffusion.branches import Branches, Row
-    from mm.diffusion.control import Control, control
+    from mm.diffusion.control import Control
     from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
+    from mm.diffusion.editor import Edited, Editor, Request
     from mm.diffusion.edits.local_blend import LocalBlend
     from mm.diffusion.edits.masked_blend import MaskedBlend
     from mm.diffusion.edits.mutual import MutualSelfAttention
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
     from mm.diffusion.observer import Observer, View
     from mm.diffusion.pixel_maps import PixelMaps
     from mm.diffusion.prompt import Prompt, Span
+    from mm.diffusion.recipe import Recipe, read_recipe
     from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
     from mm.diffusion.site import Site
     from mm.diffusion.tokenise import tokenized, tokenized_by
 
-__all__ = ["Branches", "Control", "Edit", "FeatureEdit", "LatentEdit", "LocalBlend", "MaskedBlend", "Moment", "MutualSelfAttention", "Observer",
-           "PixelMaps", "PlugAndPlay", "Prompt", "Recorder", "Refine", "Replace", "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span",
-           "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction", "control", "tokenized", "tokenized_by"]
+__all__ = ["Branches", "Control", "Edit", "Edited", "Editor", "FeatureEdit", "LatentEdit", "LocalBlend", "MaskedBlend", "Moment",
+           "MutualSelfAttention", "Observer", "PixelMaps", "PlugAndPlay", "Prompt", "Recipe", "Recorder", "Refine", "Replace", "Request",
+           "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span", "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction",
+           "read_recipe", "tokenized", "tokenized_by"]
 
 _HOMES = {
     "branches": ("Branches", "Row"),
-    "control": ("Control", "control"),
+    "control": ("Control",),
     "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
+    "editor": ("Edited", "Editor", "Request"),
     "edits.local_blend": ("LocalBlend",),
     "edits.masked_blend": ("MaskedBlend",),
     "edits.mutual": ("MutualSelfAttention",),
@@ -42,6 +46,7 @@ _HOMES = {
     "observer": ("Observer", "View"),
     "pixel_maps": ("PixelMaps",),
     "prompt": ("Prompt", "Span"),
+    "recipe": ("Recipe", "read_recipe"),
     "recorder": ("Recorder", "WordMaps", "about_words", "at_reduction"),
     "site": ("Site",),
     "tokenise": ("tokenized", "tokenized_by"),

@@ -189,6 +189,8 @@ def control(model: Any, edits: Sequence[Edit] = (), prompts: Sequence[str | Prom
     layout = layout_of(denoiser) if layout is None else layout
     read = tokens(model, prompts)
     comparable(tuple(read))
+    for edit in edits:
+        edit.check(read)
     if any(isinstance(edit, WordEdit) for edit in edits) and len(read) < 2:
         raise ValueError(f"edits of words need the prompts of the source and of at least one target; got {len(read)}")
     pipeline = model if hasattr(model, "scheduler") else None

@@ -48,6 +48,11 @@ def as_words(words: Word | Sequence[Word]) -> tuple[Word, ...]:
     return (words,) if isinstance(words, str | int) else tuple(words)
 
 
+def spoken(text: str) -> list[str]:
+    """Its words as they are compared: without punctuation around them and without capitals."""
+    return [_core(word)[1].casefold() for word in text.split()]
+
+
 def tokens_of_words(span: Span, text: str) -> list[list[int]]:
     """For each word, punctuation included, its tokens in the span, every token of the text once; a token over two words is the first one's."""
     ends = [end for _, end in _words(text)]
@@ -91,6 +96,6 @@ def _occurrences(text: str, word: Word) -> list[tuple[int, int]]:
     if isinstance(word, int):
         runs = [(word, word)] if 0 <= word < len(words) else []
     else:
-        wanted, names = [_core(name)[1].casefold() for name in word.split()], [name.casefold() for _, name in cores]
+        wanted, names = spoken(word), spoken(text)
         runs = [(first, first + len(wanted) - 1) for first in range(len(names)) if wanted and names[first:first + len(wanted)] == wanted]
     return [(places[first][0] + cores[first][0], places[last][0] + cores[last][0] + len(cores[last][1])) for first, last in runs]

@@ -1,11 +1,11 @@
 """Local blend in whole runs: background is the source's, words are where their recorded maps say, and nothing is carried over."""
 import pytest
 import torch
-from mm.diffusion.recorder import Recorder
 
 import mm
 from mm.diffusion import LocalBlend, Replace, Rescale
 from mm.diffusion.moment import Moment
+from mm.diffusion.recorder import Recorder
 from mm.diffusion.tokenise import tokenized
 from mm.diffusion.words import word_keys
 from mm.parts import build, describe

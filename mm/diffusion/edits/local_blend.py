@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mm.diffusion.blend import blend_mask, blended, latent_size
+from mm.diffusion.changed import changed_words
 from mm.diffusion.edit import LatentEdit
 from mm.diffusion.moment import Window
 from mm.diffusion.prompt import Prompt
@@ -27,28 +28,36 @@ Words = Word | Sequence[Word]
 class LocalBlend(LatentEdit):
     """After each step, pictures are the source's except where chosen words are, in the source or in the target.
 
-    words: of each prompt, the source first; a word, or several. substruct_words: likewise, words whose places stay the source's all the same.
+    words: of each prompt, the source first; a word, or several; None for those in which a target and the source differ (ours). substruct_words:
+    likewise, words whose places stay the source's all the same, none by default.
     threshold: share of a map's maximum above which a word is there; of words, whose maps are widened by a pixel, and of substruct_words. start_blend:
     share of the run before the first blending; with 0 and no substruct_words this is the first release's blend, and the defaults are the one for
     real pictures. reduction: maps are those of the resolution that is closest to 1 / reduction of the latents' sides, by default of 16 x 16 in SD-1.
-    recorded: maps as the edits leave them, which is what the released code sees, or raw.
+    recorded: maps as the edits leave them, which is what the released code sees, or raw. `last_mask` is bool [prompts, images, h, w] of the latest
+    blending, True where the edit was let through.
     """
 
-    def __init__(self, words: Sequence[Words], substruct_words: Sequence[Words] | None = None, threshold: tuple[float, float] = (0.3, 0.3),
-                 start_blend: float = 0.2, reduction: float = 4.0, recorded: Recorded = "edited") -> None:
+    def __init__(self, words: Sequence[Words] | None = None, substruct_words: Sequence[Words] | None = None,
+                 threshold: tuple[float, float] = (0.3, 0.3), start_blend: float = 0.2, reduction: float = 4.0,
+                 recorded: Recorded = "edited") -> None:
         self.words, self.substruct_words, self.threshold = words, substruct_words, threshold
         self.start_blend, self.reduction, self.recorded = start_blend, reduction, recorded
         self.window = Window(float(start_blend), 1.0)
         if len(tuple(threshold)) != 2 or not all(0 <= share < 1 for share in threshold):
             raise ValueError(f"thresholds are two shares of the maximum in [0, 1), of words and of substruct_words; got {threshold}")
+        self.last_mask: Tensor | None = None
         self._recorder: Recorder | None = None
         self._chosen: float | None = None
+
+    def on(self, words: Sequence[Words]) -> "LocalBlend":
+        """The same for other words."""
+        return LocalBlend(words, self.substruct_words, self.threshold, self.start_blend, self.reduction, self.recorded)
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         self._keys(prompts)
 
     def observers(self, prompts: tuple[Prompt, ...]) -> Sequence[Recorder]:
-        self._recorder, self._chosen = Recorder(self._keys(prompts), self._looks, self.recorded), None
+        self._recorder, self._chosen, self.last_mask = Recorder(self._keys(prompts), self._looks, self.recorded), None, None
         return (self._recorder,)
 
     def after_step(self, latents: Tensor, control: "Control") -> Tensor:
@@ -58,7 +67,8 @@ class LocalBlend(LatentEdit):
         if self._chosen is None:  # the first step looked everywhere, since which resolutions there are is only known now
             self._chosen = min((site.reduction for site in recorder.sites.values()), key=lambda found: abs(log(found / self.reduction)))
         if self.window.holds(control.moment):
-            latents = blended(latents, self.mask(latents, recorder, len(control.prompts)))
+            self.last_mask = self.mask(latents, recorder, len(control.prompts))
+            latents = blended(latents, self.last_mask)
         if control.moment.step == control.moment.steps - 1:
             recorder.reset()  # the pipeline may run again
         return latents
@@ -77,8 +87,17 @@ class LocalBlend(LatentEdit):
 
     def _keys(self, prompts: Sequence[Prompt]) -> list[list[tuple[int, ...]]]:
         """Of each prompt, keys of its words and, if there are any, of its words to leave out."""
-        groups = [("words", self.words)] if self.substruct_words is None else [("words", self.words), ("substruct_words", self.substruct_words)]
+        words = differing(prompts) if self.words is None else self.words
+        groups = [("words", words)] if self.substruct_words is None else [("words", words), ("substruct_words", self.substruct_words)]
         for name, given in groups:
             if isinstance(given, str) or len(given) != len(prompts):
                 raise ValueError(f"local blend needs {name} for each of the {len(prompts)} prompts, the source first; got {given!r}")
         return [[all_keys(prompt, as_words(given[place])) for _, given in groups] for place, prompt in enumerate(prompts)]
+
+
+def differing(prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+    """Of each prompt, the places of words that differ: of the source all that any target has not. ValueError where nothing differs."""
+    pairs = [changed_words(prompts[0].text, target.text) for target in prompts[1:]]
+    if not any(words for pair in pairs for words in pair):
+        raise ValueError(f"local blend finds no word that differs from {prompts[0].text!r} in its targets; give it `words`, those of each prompt")
+    return [tuple(sorted({place for source, _ in pairs for place in source})), *(target for _, target in pairs)]

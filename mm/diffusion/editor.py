@@ -1,0 +1,174 @@
+"""Edits of pictures, drawn or given, under a recipe: a sampler's loop with the levers of `mm.control`, from the noise of a seed or an inversion."""
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mm.diffusion.branches import Branches
+from mm.diffusion.control import control
+from mm.diffusion.daam import heat
+from mm.diffusion.denoisers import denoiser
+from mm.diffusion.edit import Edit
+from mm.diffusion.edits.local_blend import LocalBlend
+from mm.diffusion.guidance import guided
+from mm.diffusion.inversion import Trajectory
+from mm.diffusion.prompt import Prompt
+from mm.diffusion.recipe import Recipe
+from mm.diffusion.recorder import Recorder
+from mm.diffusion.schedule import Schedule
+from mm.diffusion.text import Text
+from mm.diffusion.tokenise import tokenized
+from mm.diffusion.words import keys_if_any, word_keys
+
+
+@dataclass(frozen=True)
+class Request:
+    """prompt, to: source and target caption. image: the picture to edit, None for one that the model draws from `prompt`. seed: of the noise, where
+    there is no picture. words: of either caption, whose heat maps are wanted. blend: where a recipe's local blend that names no words lets the edit
+    through: a word of the source and one of the target, nothing for no local blend, None for the words in which the captions differ.
+    """
+
+    prompt: str
+    to: str
+    image: Image.Image | None = None
+    seed: int = 0
+    words: tuple[str, ...] = ()
+    blend: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """source: the picture as the model gives it back; edited; plain: of the target caption from the same noise, without control: uint8 [H, W, 3].
+    mask: bool [h, w] of the latents, where a local blend let the edit through in the end, None without one. maps: word -> float32 [h, w] in [0, 1],
+    where the picture looked at the word over the whole run: the source's, and of words that the source has not the edited picture.
+    """
+
+    source: np.ndarray
+    edited: np.ndarray
+    plain: np.ndarray
+    mask: np.ndarray | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Editor:
+    """A pipeline of diffusers under a recipe. side: of pictures that the model draws, in pixels, (height, width) or both; by default what the model is
+    made for. A given picture keeps its size.
+    """
+
+    def __init__(self, pipe: Any, recipe: Recipe | None = None, side: int | tuple[int, int] | None = None) -> None:
+        self.pipe, self.recipe = pipe, recipe or Recipe()
+        self.denoiser = denoiser(pipe)
+        if hasattr(self.denoiser, "distilled_guidance"):
+            self.denoiser.distilled_guidance, self.guidance = self.recipe.guidance, 1.0
+        else:
+            self.guidance = self.recipe.guidance
+        self.size = (side, side) if isinstance(side, int) else side or self._usual_size()
+
+    def __call__(self, requests: Sequence[Request]) -> list[Edited]:
+        """An edit for each request. ValueError for captions that the recipe cannot align and pictures that the model cannot read."""
+        return [self._edited(request) for request in requests]
+
+    @torch.no_grad()
+    def _edited(self, request: Request) -> Edited:
+        prompts = tokenized(self.pipe, [request.prompt, request.to])
+        edits = [edit for edit in (_blending(edit, request.blend) for edit in self.recipe.edits) if edit is not None]
+        for edit in edits:
+            edit.check(prompts)
+        recorder = Recorder([[keys_if_any(prompt, word) for word in request.words] for prompt in prompts]) if request.words else None
+        text, negative = self.denoiser.text([request.prompt, request.to])
+        trajectory, schedule = self._start(request, text, negative)
+        source, edited = self._controlled(edits, prompts, recorder, trajectory, schedule, text, negative)
+        plain = self._plain(trajectory, schedule, text.rows([1]), negative.rows([1]))
+        pictures = _pixels(self.denoiser.decode(torch.cat([source, edited, plain])))
+        blends = [edit for edit in edits if isinstance(edit, LocalBlend)]
+        mask = blends[-1].last_mask if blends else None
+        maps = {} if recorder is None else _maps(recorder, prompts, request.words, schedule, source)
+        return Edited(pictures[0], pictures[1], pictures[2], None if mask is None else mask[1, 0].cpu().numpy(), maps)
+
+    def _start(self, request: Request, text: Text, negative: Text) -> tuple[Trajectory, Schedule]:
+        """The noise to start from, and what holds the source to its picture."""
+        if request.image is not None:
+            latents = self.denoiser.encode(request.image)
+            schedule = self.denoiser.schedule(self.recipe.steps, latents)
+            with torch.enable_grad():
+                return self.recipe.inversion.invert(self.denoiser, schedule, latents, text.rows([0]), negative.rows([0])), schedule
+        vae, factor = self.pipe.vae.config, self.pipe.vae_scale_factor
+        shape = (1, vae.latent_channels, *(pixels // factor for pixels in self.size))
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)).to(self.denoiser.device)
+        return Trajectory(noise[None]), self.denoiser.schedule(self.recipe.steps, noise)
+
+    def _controlled(self, edits: Sequence[Edit], prompts: Sequence[Prompt], recorder: Recorder | None, trajectory: Trajectory, schedule: Schedule,
+                    text: Text, negative: Text) -> tuple[Tensor, Tensor]:
+        z = trajectory.noise.expand(2, *trajectory.noise.shape[1:]).clone()
+        alone = self.guidance == 1
+        branches = Branches.unguided(2) if alone else Branches.guided(2) if text.fits(negative) else (Branches.negative(2), Branches.unguided(2))
+        with control(self.denoiser.network, edits, prompts, branches, [recorder] if recorder is not None else ()) as running:
+            for step, timestep in enumerate(schedule.timesteps):
+                running.at(step, len(schedule))
+                against = negative if trajectory.negatives is None else trajectory.negatives[step].rows([0, 0])
+                z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
+                z = running.after(trajectory.after_step(z, step), complete=True)
+        return z[:1], z[1:]
+
+    def _plain(self, trajectory: Trajectory, schedule: Schedule, text: Text, negative: Text) -> Tensor:
+        """The target caption from the same noise."""
+        z = trajectory.noise
+        for step, timestep in enumerate(schedule.timesteps):
+            against = negative if trajectory.negatives is None else trajectory.negatives[step]
+            z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
+        return z
+
+    def _usual_size(self) -> tuple[int, int]:
+        """What the model was trained for."""
+        side = getattr(self.pipe, "default_sample_size", None) or getattr(self.denoiser.network.config, "sample_size", None)
+        if side is None:
+            raise ValueError(f"{type(self.pipe).__name__} does not say how large its pictures are; give `side`")
+        height, width = (side, side) if isinstance(side, int) else side
+        return height * self.pipe.vae_scale_factor, width * self.pipe.vae_scale_factor
+
+
+def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> Any:
+    """A pipeline of a local folder, from safetensors, with no code of the folder's own. ValueError for a folder that holds none."""
+    from diffusers import DiffusionPipeline
+
+    import mm.diffusion.codec  # noqa: F401 a pipeline may name it, and diffusers imports nothing for a folder's sake
+
+    if not (Path(folder) / "model_index.json").is_file():
+        raise ValueError(f"{folder} holds no pipeline of diffusers: model_index.json is missing; give a folder that `save_pretrained` wrote")
+    kind = getattr(torch, dtype, None) if dtype else None
+    if dtype and not isinstance(kind, torch.dtype):
+        raise ValueError(f"{dtype!r} is no dtype of torch; use float32, bfloat16 or float16")
+    try:
+        pipe = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True)
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        raise ValueError(f"cannot load the pipeline {folder}: {error}") from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)
+
+
+def _blending(edit: Edit, words: tuple[str, ...] | None) -> Edit | None:
+    """A local blend that names no words with the request's, None where it is to have none; other edits as they are."""
+    if not isinstance(edit, LocalBlend) or edit.words is not None or words is None:
+        return edit
+    return edit.on(words) if words else None
+
+
+def _maps(recorder: Recorder, prompts: Sequence[Prompt], words: Sequence[str], schedule: Schedule, latents: Tensor) -> dict[str, np.ndarray]:
+    """Heat of each word, in the source where it has the word. ValueError for one that neither prompt has."""
+    found = {}
+    for index, word in enumerate(words):
+        of = 0 if keys_if_any(prompts[0], word) else 1
+        word_keys(prompts[of], word)
+        found[word] = heat(recorder, of, index, (latents.shape[-2], latents.shape[-1])).cpu().numpy()
+    return found
+
+
+def _pixels(pictures: Tensor) -> np.ndarray:
+    """[B, 3, H, W] about [-1, 1] → uint8 [B, H, W, 3]."""
+    levels = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round()
+    return levels.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,66 @@
+"""An edit as a file says it: which levers, how to get back from a picture, how to sample."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mm.diffusion.edit import Edit
+from mm.diffusion.inversion import Direct, Inversion
+from mm.parts import build
+
+PARTS = ("edits", "inversion", "steps", "guidance")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """edits: applied in this order. inversion: for pictures that are given. steps: of the sampler. guidance: classifier-free, or what a distilled
+    model is told.
+
+    Defaults are those of Prompt-to-Prompt's notebooks, except that sources are held to their trajectory instead of optimised.
+    """
+
+    edits: tuple[Edit, ...] = ()
+    inversion: Inversion = field(default_factory=Direct)
+    steps: int = 50
+    guidance: float = 7.5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.guidance >= 0:
+            raise ValueError(f"a recipe samples 1 step or more under a guidance of 0 or more; got {self.steps} steps and guidance {self.guidance}")
+        for edit in self.edits:
+            if not isinstance(edit, Edit):
+                raise ValueError(f"a recipe's edits are of mm.diffusion.Edit; got {type(edit).__name__}")
+        if not isinstance(self.inversion, Inversion):
+            raise ValueError(f"a recipe's inversion is one of mm.diffusion.inversion; got {type(self.inversion).__name__}")
+
+
+def recipe(content: Mapping[str, Any]) -> Recipe:
+    """Built of the plain values of a YAML: `edits`, a list of import paths with init_args, `inversion`, one such, `steps`, `guidance`."""
+    for name in content:
+        if name not in PARTS:
+            near = get_close_matches(str(name), PARTS, n=1)
+            raise ValueError(f"a recipe has no {name}" + (f"; did you mean {near[0]}?" if near else "") + f" It has {', '.join(PARTS)}")
+    edits = content.get("edits") or []
+    if not isinstance(edits, Sequence) or isinstance(edits, str):
+        raise ValueError(f"a recipe's edits are a list, and here they are a {type(edits).__name__}; put a dash before each")
+    given = {name: content[name] for name in ("steps", "guidance") if name in content}
+    if content.get("inversion"):
+        given["inversion"] = build(content["inversion"])
+    return Recipe(tuple(build(edit) for edit in edits), **given)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Of a YAML file such as those in configs/edit. ValueError that names the file for anything else."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} holds {'nothing' if not content else type(content).__name__}; a recipe has {', '.join(PARTS)}, as in configs/edit")
+    try:
+        return recipe(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
