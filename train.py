@@ -1,5 +1,10 @@
-"""Fit or validate a vision-language model: `python train.py fit --config configs/demo.yaml --config overlay.yaml --model.mask mm.masks.Prefix`."""
+"""Fit or validate a model: `python train.py fit --config configs/demo.yaml --config overlay.yaml --model.mask mm.masks.Prefix`.
+
+What is trained is a vision-language model (`mm.training.Supervised`), unless a configuration or the command line names another module by `class_path`
+under `model`, as `configs/edit/world.yaml` does with `mm.training.TextToImage`.
+"""
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +13,9 @@ from lightning import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from mm.training import Checkpoints, Data, Export, FastestPrecision, Journal, JSONLines, Preemption, Progress, Randomness, Supervised
+from mm.training.exact import ExactSteps
 from mm.training.hints import Parser
+from mm.training.kind import names_its_class
 from mm.training.memory import keep_freed_memory
 from mm.training.provenance import Provenance
 from mm.training.quiet import quiet
@@ -57,7 +64,9 @@ def main(args: ArgsType = None) -> None:
     quiet()
     keep_freed_memory()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers fork
-    Program(Supervised, Data, Provenance, args=args, parser_class=Parser, load_from_checkpoint_support=False, seed_everything_default=0,
+    free = names_its_class(sys.argv[1:] if args is None else args)
+    Program(ExactSteps if free else Supervised, Data, Provenance, subclass_mode_model=free, args=args, parser_class=Parser,
+            load_from_checkpoint_support=False, seed_everything_default=0,
             trainer_defaults=DEFAULTS | {"callbacks": [Randomness(), Preemption(), Progress(), Export()]})
 
 

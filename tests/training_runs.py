@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import train
-from mm.training import Supervised
+from mm.training.exact import ExactSteps
 
 ROOT = Path(__file__).parents[1]
 TOY = ["fit", "--config", str(ROOT / "configs" / "toy.yaml")]
@@ -73,19 +73,19 @@ def _child(arguments: list[str], log: Path, folder: Path, after: dict[int, int],
     os.chdir(ROOT)
     torch.set_num_threads(1)
     torch.cuda._is_in_bad_fork = lambda: False  # an earlier test may have counted GPUs; these runs use none, so the fork is not bad
-    step = Supervised.training_step
+    step = ExactSteps.training_step
 
-    def recorded(self: Supervised, drawn: Any, index: int) -> torch.Tensor:
+    def recorded(self: ExactSteps, drawn: Any, index: int) -> torch.Tensor:
         with (folder.parent / f"{folder.name}.ids").open("a") as file:
             file.write(" ".join(drawn.batch.ids) + "\n")
         return step(self, drawn, index)
 
-    def struck(self: Supervised, *_: Any) -> None:
+    def struck(self: ExactSteps, *_: Any) -> None:
         if self.global_step in after and not self.trainer.fit_loop._should_accumulate():
             os.kill(os.getpid(), after[self.global_step])
 
-    Supervised.training_step = recorded  # type: ignore[method-assign]
-    Supervised.on_train_batch_start = struck  # type: ignore[method-assign]
+    ExactSteps.training_step = recorded  # type: ignore[method-assign]
+    ExactSteps.on_train_batch_start = struck  # type: ignore[method-assign]
     with log.open("a", buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         warnings.showwarning = lambda message, *_: print(message)  # pytest keeps them to itself
         if prepare is not None:

@@ -1,9 +1,10 @@
 """The distribution of scenes: contexts with home shapes (co-occurrence), typical colours, repeats, ambiguous visibility."""
 from dataclasses import dataclass
+from functools import cache
 
 from data.world.draws import Draws
 from data.world.scene import CELL, GRID, RADII, Background, Scene, SceneObject
-from data.world.splits import Split
+from data.world.splits import SEEN, Split
 from data.world.vocabulary import COLOURS, SHAPES
 
 HOME = tuple(tuple(SHAPES[s] for s in home) for home in ((0, 1, 2, 3), (3, 4, 5, 6), (6, 7, 8, 9), (9, 10, 11, 0)))  # neighbours share one
@@ -18,7 +19,8 @@ class World:
     contexts: probability of each background. home: probability that a new object's shape comes from the background's home shapes (co-occurrence).
     repeat: probability that an object repeats a shape. typical: probability that it has its shape's typical colour.
     objects: (least, most) in a scene. visibility: range of opacities. tint: deviation of a background's colour, grain: of the pixel noise,
-    both in grey levels. jitter: largest distance of an object from the middle of its cell, in px (a harder mode).
+    both in grey levels. jitter: largest distance of an object from the middle of its cell, in px (a harder mode). shapes, colours: those that
+    occur; a background without home shapes among them draws from all of them. cells: where objects may lie.
     """
 
     contexts: tuple[float, float, float, float] = (0.4, 0.3, 0.2, 0.1)
@@ -30,10 +32,22 @@ class World:
     tint: float = 10.0
     grain: float = 12.0
     jitter: int = 0
+    shapes: tuple[str, ...] = SHAPES
+    colours: tuple[str, ...] = COLOURS
+    cells: tuple[int, ...] = tuple(range(GRID * GRID))
 
     def __post_init__(self) -> None:
-        if not 1 <= self.objects[0] <= self.objects[1] <= GRID * GRID:
-            raise ValueError(f"a scene holds 1 to {GRID * GRID} objects, at most one a cell; got objects={self.objects}")
+        unknown = [word for word in (*self.shapes, *self.colours) if word not in SHAPES + COLOURS]
+        if unknown or not self.shapes or not self.colours:
+            raise ValueError(f"a world's shapes are among {', '.join(SHAPES)}, its colours among {', '.join(COLOURS)}, at least one of each; "
+                             f"got shapes={tuple(self.shapes)} and colours={tuple(self.colours)}")
+        lost = [shape for shape in self.shapes if not any((shape, colour) in SEEN for colour in self.colours)]
+        if lost:
+            raise ValueError(f"training never shows {lost[0]!r} in {' or '.join(self.colours)}; add a colour, or leave the shape out")
+        if len({*self.cells} & {*range(GRID * GRID)}) < len(self.cells):
+            raise ValueError(f"cells are numbers from 0 to {GRID * GRID - 1}, each once; got {tuple(self.cells)}")
+        if not 1 <= self.objects[0] <= self.objects[1] <= len(self.cells):
+            raise ValueError(f"a scene holds 1 to {len(self.cells)} objects, at most one a cell; got objects={self.objects}")
         if not 0 < self.visibility[0] <= self.visibility[1] <= 1:
             raise ValueError(f"visibility is a range of opacities in (0, 1]; got {self.visibility}")
         if not 0 <= self.jitter <= CELL // 2 - RADII[0]:
@@ -54,7 +68,7 @@ def _draw(world: World, split: Split, draws: Draws) -> Scene:
     shapes: list[str] = []
     for _ in range(least + draws.below(most - least + 1)):
         shapes.append(draw_shape(world, background.context, shapes, draws))
-    cells = draws.sample(range(GRID * GRID), len(shapes))
+    cells = draws.sample(world.cells, len(shapes))
     objects = tuple(
         SceneObject(shape, draw_colour(world, shape, split, draws), cell, draws.below(len(RADII)), draws.between(*world.visibility),
                     draw_shift(world, draws))
@@ -71,16 +85,23 @@ def draw_shape(world: World, context: int, used: list[str], draws: Draws) -> str
     if used and draws.unit() < world.repeat:
         return draws.pick(used)
     for _ in range(TRIES):
-        shape = draws.pick(HOME[context] if draws.unit() < world.home else SHAPES)
+        home = draws.unit() < world.home
+        shape = draws.pick(homes(world.shapes)[context] if home else world.shapes)
         if shape not in used:
             break
     return shape
 
 
+@cache
+def homes(shapes: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Home shapes of each background among `shapes`."""
+    return tuple(tuple(shape for shape in home if shape in shapes) or shapes for home in HOME)
+
+
 def draw_colour(world: World, shape: str, split: Split, draws: Draws) -> str:
     while True:
-        colour = TYPICAL[shape] if draws.unit() < world.typical else draws.pick(COLOURS)
-        if (shape, colour) in split.shows:
+        colour = TYPICAL[shape] if draws.unit() < world.typical else draws.pick(world.colours)
+        if (shape, colour) in split.shows and colour in world.colours:
             return colour
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm.diffusion.branches import Branches, Row
+    from mm.diffusion.codec import PatchCodec
     from mm.diffusion.control import Control
     from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
     from mm.diffusion.editor import Edited, Editor, Request
@@ -15,22 +16,28 @@ if TYPE_CHECKING:
     from mm.diffusion.edits.replace import Replace
     from mm.diffusion.edits.rescale import Rescale
     from mm.diffusion.edits.self_inject import SelfInject
+    from mm.diffusion.fresh import Fresh
+    from mm.diffusion.lora import LoRA
     from mm.diffusion.moment import Moment, Window
+    from mm.diffusion.objectives import Epsilon, Even, FlowMatching, MinSNR, VPrediction
     from mm.diffusion.observer import Observer, View
     from mm.diffusion.pixel_maps import PixelMaps
     from mm.diffusion.prompt import Prompt, Span
     from mm.diffusion.recipe import Recipe, read_recipe
     from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
     from mm.diffusion.site import Site
+    from mm.diffusion.source import Pretrained
     from mm.diffusion.tokenise import tokenized, tokenized_by
 
-__all__ = ["Branches", "Control", "Edit", "Edited", "Editor", "FeatureEdit", "LatentEdit", "LocalBlend", "MaskedBlend", "Moment",
-           "MutualSelfAttention", "Observer", "PixelMaps", "PlugAndPlay", "Prompt", "Recipe", "Recorder", "Refine", "Replace", "Request",
-           "Rescale", "Row", "SelfEdit", "SelfInject", "Site", "Span", "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction",
-           "read_recipe", "tokenized", "tokenized_by"]
+__all__ = ["Branches", "Control", "Edit", "Edited", "Editor", "Epsilon", "Even", "FeatureEdit", "FlowMatching", "Fresh", "LatentEdit", "LoRA",
+           "LocalBlend", "MaskedBlend", "MinSNR", "Moment", "MutualSelfAttention", "Observer", "PatchCodec", "PixelMaps", "PlugAndPlay",
+           "Pretrained", "Prompt", "Recipe", "Recorder", "Refine", "Replace", "Request", "Rescale", "Row", "SelfEdit", "SelfInject", "Site",
+           "Span", "VPrediction", "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction", "read_recipe", "tokenized",
+           "tokenized_by"]
 
 _HOMES = {
     "branches": ("Branches", "Row"),
+    "codec": ("PatchCodec",),
     "control": ("Control",),
     "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
     "editor": ("Edited", "Editor", "Request"),
@@ -42,13 +49,17 @@ _HOMES = {
     "edits.replace": ("Replace",),
     "edits.rescale": ("Rescale",),
     "edits.self_inject": ("SelfInject",),
+    "fresh": ("Fresh",),
+    "lora": ("LoRA",),
     "moment": ("Moment", "Window"),
+    "objectives": ("Epsilon", "Even", "FlowMatching", "MinSNR", "VPrediction"),
     "observer": ("Observer", "View"),
     "pixel_maps": ("PixelMaps",),
     "prompt": ("Prompt", "Span"),
     "recipe": ("Recipe", "read_recipe"),
     "recorder": ("Recorder", "WordMaps", "about_words", "at_reduction"),
     "site": ("Site",),
+    "source": ("Pretrained",),
     "tokenise": ("tokenized", "tokenized_by"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,4 +1,10 @@
-"""Training: the Lightning module and data module, and the callbacks that keep a run honest. Only this package and train.py know Lightning."""
+"""Training: the Lightning modules and data module, and the callbacks that keep a run honest. Only this package and train.py know Lightning.
+
+`TextToImage` and `Average` are imported when first used: most runs need no diffusers.
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mm.training.checkpoint import AtomicIO, CheckpointError, Checkpoints
 from mm.training.data import Data
 from mm.training.export import Export
@@ -16,6 +22,19 @@ from mm.training.schedule import Constant, Cosine, Linear, Schedule
 from mm.training.supervised import Supervised
 from mm.training.uncertainty import UncertaintyWeighted
 
-__all__ = ["Supervised", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss", "UncertaintyWeighted", "Journal",
+if TYPE_CHECKING:
+    from mm.training.average import Average
+    from mm.training.text_to_image import TextToImage
+
+__all__ = ["Supervised", "TextToImage", "Average", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss",
+           "UncertaintyWeighted", "Journal",
            "JSONLines", "Progress", "Checkpoints", "AtomicIO", "Export", "Preemption", "FastestPrecision", "Randomness", "CheckpointError",
            "NonFinite", "Interrupted"]
+
+_HOME = {"TextToImage": "mm.training.text_to_image", "Average": "mm.training.average"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mm.training' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -51,7 +51,7 @@ class Data(lightning.LightningDataModule):
             self.loader.consume(drawn)
 
     def _loader(self, samples: Dataset, order: Order | Once) -> Loader:
-        processor = self.trainer.lightning_module.vlm.processor  # type: ignore[union-attr]
+        processor = self.trainer.lightning_module.processor  # type: ignore[union-attr]
         pin = self.trainer.strategy.root_device.type == "cuda"  # type: ignore[union-attr]
         self.loaders.append(Loader(samples, processor, order, self.workers, self.seed, self.on_error, pin))  # type: ignore[arg-type]
         return self.loaders[-1]

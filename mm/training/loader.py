@@ -7,8 +7,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mm.models.batch import Batch
-from mm.models.processor import Processor
 from mm.sample import BadSample, Sample
 from mm.training.preemption import outlive_signals
 from mm.training.randomness import kept_generators, seed_generators
@@ -24,6 +22,14 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
+class Processor(Protocol):
+    """Makes rows of samples, and batches of rows. A batch has `ids` and `to(device)`."""
+
+    def encode(self, sample: Sample, /) -> Any: ...
+
+    def collate(self, rows: list[Any], /) -> Any: ...
+
+
 class Draw(NamedTuple):
     """This rank's next batch. indices: into the data set; places: in the run; end: samples used up to here."""
 
@@ -35,7 +41,7 @@ class Draw(NamedTuple):
 class Drawn(NamedTuple):
     """A batch and where it stands. end: samples of the run consumed once it is trained on, by all ranks. skipped: why samples were passed over."""
 
-    batch: Batch
+    batch: Any
     end: int
     skipped: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from mm.training.journal import Journal
 
-SHOWN = {"loss": ".3f", "tokens/s": ".0f", "samples/s": ".1f", "pad": ".0%", "wait": ".1%", "mfu": ".1%"}
+SHOWN = {"loss": ".3f", "tokens/s": ".0f", "samples/s": ".1f", "pictures/s": ".1f", "pad": ".0%", "wait": ".1%", "mfu": ".1%"}
 
 
 class Progress(ProgressBar):
