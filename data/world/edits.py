@@ -96,8 +96,8 @@ def draw_edit(scene: Scene, world: World, split: Split, draws: Draws, form: Form
     index = draws.below(len(scene.objects))
     thing = scene.objects[index]
     recoloured = [replace(thing, colour=colour) for colour in world.colours
-                  if colour != thing.colour and (thing.shape, colour) in split.shows]
-    reshaped = [replace(thing, shape=shape) for shape in world.shapes if shape not in scene.present and (shape, thing.colour) in split.shows]
+                  if colour != thing.colour and (thing.shape, colour) in world.shows(split)]
+    reshaped = [replace(thing, shape=shape) for shape in world.shapes if shape not in scene.present and (shape, thing.colour) in world.shows(split)]
     possible = [name for name, choices in (("colour", recoloured), ("shape", reshaped)) if choices]
     if not possible:
         raise ValueError(f"a {thing.name} can become nothing else among {len(world.shapes)} shapes and {len(world.colours)} colours; add some")

@@ -4,7 +4,7 @@ from functools import cache
 
 from data.world.draws import Draws
 from data.world.scene import CELL, GRID, RADII, Background, Scene, SceneObject
-from data.world.splits import SEEN, Split
+from data.world.splits import EVERY, SPLITS, Pair, Split
 from data.world.vocabulary import COLOURS, SHAPES
 
 HOME = tuple(tuple(SHAPES[s] for s in home) for home in ((0, 1, 2, 3), (3, 4, 5, 6), (6, 7, 8, 9), (9, 10, 11, 0)))  # neighbours share one
@@ -20,7 +20,8 @@ class World:
     repeat: probability that an object repeats a shape. typical: probability that it has its shape's typical colour.
     objects: (least, most) in a scene. visibility: range of opacities. tint: deviation of a background's colour, grain: of the pixel noise,
     both in grey levels. jitter: largest distance of an object from the middle of its cell, in px (a harder mode). shapes, colours: those that
-    occur; a background without home shapes among them draws from all of them. cells: where objects may lie.
+    occur; a background without home shapes among them draws from all of them. cells: where objects may lie. every_pair: training too may show the
+    pairs of shape and colour that are otherwise held out.
     """
 
     contexts: tuple[float, float, float, float] = (0.4, 0.3, 0.2, 0.1)
@@ -35,13 +36,14 @@ class World:
     shapes: tuple[str, ...] = SHAPES
     colours: tuple[str, ...] = COLOURS
     cells: tuple[int, ...] = tuple(range(GRID * GRID))
+    every_pair: bool = False
 
     def __post_init__(self) -> None:
         unknown = [word for word in (*self.shapes, *self.colours) if word not in SHAPES + COLOURS]
         if unknown or not self.shapes or not self.colours:
             raise ValueError(f"a world's shapes are among {', '.join(SHAPES)}, its colours among {', '.join(COLOURS)}, at least one of each; "
                              f"got shapes={tuple(self.shapes)} and colours={tuple(self.colours)}")
-        lost = [shape for shape in self.shapes if not any((shape, colour) in SEEN for colour in self.colours)]
+        lost = [shape for shape in self.shapes if not any((shape, colour) in self.shows(SPLITS["train"]) for colour in self.colours)]
         if lost:
             raise ValueError(f"training never shows {lost[0]!r} in {' or '.join(self.colours)}; add a colour, or leave the shape out")
         if len({*self.cells} & {*range(GRID * GRID)}) < len(self.cells):
@@ -52,6 +54,10 @@ class World:
             raise ValueError(f"visibility is a range of opacities in (0, 1]; got {self.visibility}")
         if not 0 <= self.jitter <= CELL // 2 - RADII[0]:
             raise ValueError(f"jitter is 0 to {CELL // 2 - RADII[0]} px, or objects would leave their cells; got {self.jitter}")
+
+    def shows(self, split: Split) -> frozenset[Pair]:
+        """Pairs that a scene of the split may hold."""
+        return EVERY if self.every_pair else split.shows
 
 
 def draw_scene(world: World, split: Split, draws: Draws) -> Scene:
@@ -101,7 +107,7 @@ def homes(shapes: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 def draw_colour(world: World, shape: str, split: Split, draws: Draws) -> str:
     while True:
         colour = TYPICAL[shape] if draws.unit() < world.typical else draws.pick(world.colours)
-        if (shape, colour) in split.shows and colour in world.colours:
+        if (shape, colour) in world.shows(split) and colour in world.colours:
             return colour
 
 

@@ -48,12 +48,14 @@ def test_a_perfect_denoiser_samples_the_latent_under_the_scheduler_of_diffusers(
     objective = objective_of(scheduler.config)
     scheduler.set_timesteps(4)
     clean, noise = (value.float() for value in latents())
+    noisy = noise
     for step, timestep in enumerate(scheduler.timesteps):
         kept = scheduler.alphas_cumprod[timestep]
         alpha, sigma = kept.sqrt(), (1 - kept).sqrt()
-        noisy = alpha * clean + sigma * noise if step == 0 else scheduled.prev_sample
-        scheduled = scheduler.step(objective.target(clean, noise, alpha, sigma), timestep, noisy)
-        torch.testing.assert_close(scheduled.pred_original_sample, clean, atol=0.05, rtol=0)
+        noisy = alpha * clean + sigma * noise if step == 0 else noisy
+        stepped = scheduler.step(objective.target(clean, noise, alpha, sigma), timestep, noisy)
+        torch.testing.assert_close(stepped.pred_original_sample, clean, atol=0.05, rtol=0)
+        noisy = stepped.prev_sample
 
 
 def test_levels_are_those_of_the_scheduler() -> None:

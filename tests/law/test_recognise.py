@@ -53,7 +53,8 @@ def test_grain_and_blur_are_forgiven() -> None:
 
 def test_pictures_that_were_coded_are_read_as_well() -> None:
     train, val = (Edits(split, 60, world=NEAR, captions="relation", side=32) for split in ("train", "val"))  # type: ignore[arg-type]
-    pixels = [torch.from_numpy(np.stack([data.edit(index).images[0] for index in range(60)])).permute(0, 3, 1, 2) / 127.5 - 1 for data in (train, val)]
+    pixels = [torch.from_numpy(np.stack([data.edit(index).images[0] for index in range(60)])).permute(0, 3, 1, 2) / 127.5 - 1
+              for data in (train, val)]
     decoded = ((PatchCodec(4, 16).fit(pixels[0])(pixels[1]).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     right = [sorted((thing.shape, thing.colour) for thing in recognise(picture, 2)) == sorted(thing.pair for thing in val.edit(index).before.objects)
              for index, picture in enumerate(decoded)]
