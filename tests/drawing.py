@@ -21,7 +21,8 @@ WORDS = ["a", "left", "of", "above", "circle", "square", "triangle", "cross", "r
 DRAW = ["fit", "--config", str(ROOT / "configs" / "edit" / "world.yaml")]
 PART = "--model.init_args.pipeline.init_args"
 SMALL = ("--data.batch_size", "2", "--data.train.size", "20", "--data.val.size", "2", "--journal.every", "1", f"{PART}.latent_channels", "8",
-         f"{PART}.fit_on", "10", f"{PART}.text", "{hidden_size: 8, intermediate_size: 8, num_hidden_layers: 0, num_attention_heads: 2}", f"{PART}.unet",
+         f"{PART}.fit_on", "10", f"{PART}.text", "{hidden_size: 8, intermediate_size: 8, num_hidden_layers: 0, num_attention_heads: 2}",
+         f"{PART}.unet",
          "{block_out_channels: [8, 8], down_block_types: [CrossAttnDownBlock2D, DownBlock2D], "
          "up_block_types: [UpBlock2D, CrossAttnUpBlock2D], layers_per_block: 1, attention_head_dim: 2, norm_num_groups: 4}")
 
@@ -39,7 +40,8 @@ def pixart(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
     text = T5EncoderModel(T5Config(vocab_size=len(core.get_vocab()), d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
     transformer = PixArtTransformer2DModel(num_attention_heads=2, attention_head_dim=4, in_channels=4, out_channels=8, num_layers=1,
-                                           sample_size=8, patch_size=2, cross_attention_dim=8, caption_channels=8, norm_num_groups=2, use_additional_conditions=False)
+                                           sample_size=8, patch_size=2, cross_attention_dim=8, caption_channels=8, norm_num_groups=2,
+                                           use_additional_conditions=False)
     PixArtAlphaPipeline(tokenizer, text, vae(4), transformer, DDPMScheduler()).save_pretrained(folder)
     return folder
 
