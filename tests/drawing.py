@@ -46,6 +46,11 @@ def pixart(folder: Path) -> Path:
     return folder
 
 
+def sd3_folder(folder: Path) -> Path:
+    sd3().save_pretrained(folder)
+    return folder
+
+
 def sd3() -> StableDiffusion3Pipeline:
     """A Stable Diffusion 3 of a few thousand weights, without its third text encoder, as people use it."""
     torch.manual_seed(0)

@@ -13,12 +13,18 @@ class LoRA:
         self.rank, self.alpha, self.targets, self.dropout = rank, alpha, tuple(targets), dropout
 
     def add(self, pipeline: Pipeline) -> None:
-        """Give the denoiser adapters, which have no effect until they are trained. Its own weights stop training."""
+        """Give the denoiser adapters, which have no effect until they are trained. Its own weights stop training.
+
+        ValueError for a denoiser that takes none in diffusers, as PixArt's; RuntimeError without the peft package.
+        """
         try:
             from peft import LoraConfig
         except ImportError as error:
             raise RuntimeError("LoRA needs the peft package: pip install 'mm-attention[lora]'.") from error
         denoiser = denoising(pipeline).denoiser
+        if not hasattr(denoiser, "add_adapter"):
+            raise ValueError(f"diffusers puts no adapters into {type(denoiser).__name__}; train its weights, whole or in part: leave lora out, "
+                             "and name them in train.")
         denoiser.requires_grad_(False)
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=list(self.targets), lora_dropout=self.dropout,
                             init_lora_weights="gaussian")

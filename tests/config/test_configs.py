@@ -7,7 +7,7 @@ import yaml
 from data.world import WORDS, Scenes
 from data.world.export import export
 from mm.parts import build
-from tests.drawing import SMALL, pixart
+from tests.drawing import SMALL, sd3_folder
 from tests.photos import write_photographs
 from tests.training_runs import ROOT, TOY, run
 
@@ -73,7 +73,7 @@ def test_every_configuration_trains_a_step(path: Path, exported: Path, tmp_path:
     if "reweight" in yaml.safe_load(path.read_text()).get("model", {}):  # published for deep models without dropout
         options += ["--model.language.config.num_hidden_layers", "4", "--model.language.config.attention_dropout", "0.0"]
     if path.name == "lora.yaml":
-        options += ["--model.init_args.pipeline.init_args.path", str(pixart(tmp_path / "pixart"))]
+        options += ["--model.init_args.pipeline.init_args.path", str(sd3_folder(tmp_path / "sd3"))]
     if path.name in ("llava-json.yaml", "lora.yaml"):
         options += ["--data.train.file", str(exported)]
     ended = run(tmp_path / "run", *options, config=["fit", "--config", str(path)] if stands_alone(path) else [*TOY, "--config", str(path)])

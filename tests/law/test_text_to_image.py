@@ -13,6 +13,8 @@ from tests.photos import write_photographs
 from tests.training_runs import Ended, run
 
 OPTIONS = (*SMALL, "--trainer.max_steps", "6", "--checkpoints.every", "3", "--trainer.val_check_interval", "3")
+ADAPT = ["fit", "--config", "configs/edit/lora.yaml"]
+LORA = ("--trainer.max_steps", "2", "--data.batch_size", "2", "--journal.every", "1", "--model.init_args.pipeline.init_args.path")
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def test_two_small_batches_are_one_large_batch(straight: Ended, tmp_path: Path) 
 
 def test_adapters_train_alone_and_are_merged_into_what_is_left(straight: Ended, tmp_path: Path) -> None:
     base = straight.folder / "pipeline"
-    ended = run(tmp_path / "run", *SMALL[:8], "--trainer.max_steps", "2", "--config", "configs/edit/lora.yaml",
-                "--model.init_args.pipeline.init_args.path", str(base), "--model.init_args.train", "{'*lora_*': 0.1}", config=DRAW)
+    ended = run(tmp_path / "run", *LORA, str(base), "--model.init_args.train", "{'*lora_*': 0.1}", "--data.train", "data.world.Edits",
+                "--data.train.size", "8", config=ADAPT)
     assert ended.code == 0, ended.text
     assert all("lora_" in name for name in ended.checkpoint["trained"])
     assert not any(name.startswith(("kept.vae", "kept.text_encoder")) for name in ended.checkpoint["state_dict"])
@@ -92,9 +94,8 @@ def test_adapters_train_alone_and_are_merged_into_what_is_left(straight: Ended, 
 def test_a_transformer_learns_from_a_folder_of_own_pictures(tmp_path: Path) -> None:
     (tmp_path / "photographs").mkdir()
     file = write_photographs(tmp_path / "photographs")
-    ended = run(tmp_path / "run", "--trainer.max_steps", "2", "--config", "configs/edit/lora.yaml", "--model.init_args.pipeline.init_args.path",
-                str(pixart(tmp_path / "pixart")), "--data.train", "data.llava.Conversations", "--data.train.file", str(file),
-                "--data.batch_size", "2", "--journal.every", "1", "--data.val", "null", config=DRAW)
+    ended = run(tmp_path / "run", *LORA, str(pixart(tmp_path / "pixart")), "--model.init_args.lora", "null", "--model.init_args.train",
+                "{transformer: 1.0e-4}", "--data.train.file", str(file), config=ADAPT)
     assert ended.code == 0, ended.text
     assert len(ended.ids) == 4
     assert (ended.folder / "pipeline" / "transformer").is_dir()
