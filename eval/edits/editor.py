@@ -1,22 +1,12 @@
 """What is judged: whoever makes an edit of a picture of two captions."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
+from mm.diffusion.request import Request
 
-@dataclass(frozen=True)
-class Request:
-    """prompt, to: source and target caption. image: the picture that is edited, None for one that the model draws from `prompt`. seed: of the noise.
-    words: those whose heat maps are wanted, and where an edit may be let through."""
-
-    prompt: str
-    to: str
-    image: Image.Image | None
-    seed: int
-    words: tuple[str, ...] = ()
+__all__ = ["Edited", "Editor", "Request"]
 
 
 class Edited(Protocol):
@@ -42,4 +32,4 @@ class Edited(Protocol):
 class Editor(Protocol):
     """One edit for each request. ValueError for a request that cannot be served, such as captions that a recipe cannot align."""
 
-    def __call__(self, requests: Sequence[Request], /) -> Sequence[Edited]: ...
+    def __call__(self, requests: Sequence[Request]) -> Sequence[Edited]: ...

@@ -54,7 +54,7 @@ class Example:
         return mask
 
     def request(self, side: int, seed: int) -> Request:
-        return Request(self.prompt, self.to, Image.fromarray(self.image(side)), seed, self.words)
+        return Request(self.prompt, self.to, Image.fromarray(self.image(side)), seed, self.words, self.words)
 
     def row(self) -> Row:
         return {"type": self.type, "before": self.prompt, "after": self.to, "words": list(self.words), "instruction": self.instruction}

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from mm.diffusion.codec import PatchCodec
     from mm.diffusion.control import Control
     from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
-    from mm.diffusion.editor import Edited, Editor, Request
+    from mm.diffusion.editor import Edited, Editor
     from mm.diffusion.edits.local_blend import LocalBlend
     from mm.diffusion.edits.masked_blend import MaskedBlend
     from mm.diffusion.edits.mutual import MutualSelfAttention
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mm.diffusion.prompt import Prompt, Span
     from mm.diffusion.recipe import Recipe, read_recipe
     from mm.diffusion.recorder import Recorder, WordMaps, about_words, at_reduction
+    from mm.diffusion.request import Request
     from mm.diffusion.site import Site
     from mm.diffusion.source import Pretrained
     from mm.diffusion.tokenise import tokenized, tokenized_by
@@ -40,7 +41,7 @@ _HOMES = {
     "codec": ("PatchCodec",),
     "control": ("Control",),
     "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
-    "editor": ("Edited", "Editor", "Request"),
+    "editor": ("Edited", "Editor"),
     "edits.local_blend": ("LocalBlend",),
     "edits.masked_blend": ("MaskedBlend",),
     "edits.mutual": ("MutualSelfAttention",),
@@ -58,6 +59,7 @@ _HOMES = {
     "prompt": ("Prompt", "Span"),
     "recipe": ("Recipe", "read_recipe"),
     "recorder": ("Recorder", "WordMaps", "about_words", "at_reduction"),
+    "request": ("Request",),
     "site": ("Site",),
     "source": ("Pretrained",),
     "tokenise": ("tokenized", "tokenized_by"),

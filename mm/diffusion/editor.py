@@ -1,6 +1,7 @@
 """Edits of pictures, drawn or given, under a recipe: a sampler's loop with the levers of `mm.control`, from the noise of a seed or an inversion."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,17 @@ from mm.diffusion.inversion import Trajectory
 from mm.diffusion.prompt import Prompt
 from mm.diffusion.recipe import Recipe
 from mm.diffusion.recorder import Recorder
+from mm.diffusion.request import Request
 from mm.diffusion.schedule import Schedule
-from mm.diffusion.text import Text
+from mm.diffusion.text import Text, beside
 from mm.diffusion.tokenise import tokenized
 from mm.diffusion.words import keys_if_any, word_keys
-
-
-@dataclass(frozen=True)
-class Request:
-    """prompt, to: source and target caption. image: the picture to edit, None for one that the model draws from `prompt`. seed: of the noise, where
-    there is no picture. words: of either caption, whose heat maps are wanted. blend: where a recipe's local blend that names no words lets the edit
-    through: a word of the source and one of the target, nothing for no local blend, None for the words in which the captions differ.
-    """
-
-    prompt: str
-    to: str
-    image: Image.Image | None = None
-    seed: int = 0
-    words: tuple[str, ...] = ()
-    blend: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Edited:
     """source: the picture as the model gives it back; edited; plain: of the target caption from the same noise, without control: uint8 [H, W, 3].
-    mask: bool [h, w] of the latents, where a local blend let the edit through in the end, None without one. maps: word -> float32 [h, w] in [0, 1],
+    mask: bool [H, W], where a local blend let the edit through in the end, None without one. maps: word -> float32 [h, w] in [0, 1],
     where the picture looked at the word over the whole run: the source's, and of words that the source has not the edited picture.
     """
 
@@ -56,8 +43,8 @@ class Edited:
 
 
 class Editor:
-    """A pipeline of diffusers under a recipe. side: of pictures that the model draws, in pixels, (height, width) or both; by default what the model is
-    made for. A given picture keeps its size.
+    """A pipeline of diffusers under a recipe. side: of pictures that the model draws, in pixels, (height, width) or both; by default what the model
+    is made for. A given picture keeps its size.
     """
 
     def __init__(self, pipe: Any, recipe: Recipe | None = None, side: int | tuple[int, int] | None = None) -> None:
@@ -71,24 +58,30 @@ class Editor:
 
     def __call__(self, requests: Sequence[Request]) -> list[Edited]:
         """An edit for each request. ValueError for captions that the recipe cannot align and pictures that the model cannot read."""
-        return [self._edited(request) for request in requests]
+        runs = [self._run(request) for request in requests]
+        return [self._shown(run, plain) for run, plain in zip(runs, self._plain(runs), strict=True)]
 
     @torch.no_grad()
-    def _edited(self, request: Request) -> Edited:
+    def _run(self, request: Request) -> "_Run":
         prompts = tokenized(self.pipe, [request.prompt, request.to])
         edits = [edit for edit in (_blending(edit, request.blend) for edit in self.recipe.edits) if edit is not None]
         for edit in edits:
             edit.check(prompts)
         recorder = Recorder([[keys_if_any(prompt, word) for word in request.words] for prompt in prompts]) if request.words else None
+        for word in request.words:
+            if not any(keys_if_any(prompt, word) for prompt in prompts):
+                word_keys(prompts[1], word)  # says what is wrong
         text, negative = self.denoiser.text([request.prompt, request.to])
         trajectory, schedule = self._start(request, text, negative)
-        source, edited = self._controlled(edits, prompts, recorder, trajectory, schedule, text, negative)
-        plain = self._plain(trajectory, schedule, text.rows([1]), negative.rows([1]))
-        pictures = _pixels(self.denoiser.decode(torch.cat([source, edited, plain])))
-        blends = [edit for edit in edits if isinstance(edit, LocalBlend)]
-        mask = blends[-1].last_mask if blends else None
-        maps = {} if recorder is None else _maps(recorder, prompts, request.words, schedule, source)
-        return Edited(pictures[0], pictures[1], pictures[2], None if mask is None else mask[1, 0].cpu().numpy(), maps)
+        latents = self._controlled(edits, prompts, recorder, trajectory, schedule, text, negative)
+        maps = {} if recorder is None else _maps(recorder, prompts, request.words, latents)
+        blends = [edit.last_mask for edit in edits if isinstance(edit, LocalBlend) and edit.last_mask is not None]
+        return _Run(latents, maps, blends[-1][1, 0].cpu().numpy() if blends else None, trajectory, schedule, text.rows([1]), negative.rows([1]))
+
+    @torch.no_grad()
+    def _shown(self, run: "_Run", plain: Tensor) -> Edited:
+        source, edited, without = _pixels(self.denoiser.decode(torch.cat([run.latents, plain])))
+        return Edited(source, edited, without, None if run.mask is None else _enlarged(run.mask, source.shape[:2]), run.maps)
 
     def _start(self, request: Request, text: Text, negative: Text) -> tuple[Trajectory, Schedule]:
         """The noise to start from, and what holds the source to its picture."""
@@ -103,7 +96,8 @@ class Editor:
         return Trajectory(noise[None]), self.denoiser.schedule(self.recipe.steps, noise)
 
     def _controlled(self, edits: Sequence[Edit], prompts: Sequence[Prompt], recorder: Recorder | None, trajectory: Trajectory, schedule: Schedule,
-                    text: Text, negative: Text) -> tuple[Tensor, Tensor]:
+                    text: Text, negative: Text) -> Tensor:
+        """Latents [2, C, h, w] of source and edited picture."""
         z = trajectory.noise.expand(2, *trajectory.noise.shape[1:]).clone()
         alone = self.guidance == 1
         branches = Branches.unguided(2) if alone else Branches.guided(2) if text.fits(negative) else (Branches.negative(2), Branches.unguided(2))
@@ -113,15 +107,23 @@ class Editor:
                 against = negative if trajectory.negatives is None else trajectory.negatives[step].rows([0, 0])
                 z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
                 z = running.after(trajectory.after_step(z, step), complete=True)
-        return z[:1], z[1:]
-
-    def _plain(self, trajectory: Trajectory, schedule: Schedule, text: Text, negative: Text) -> Tensor:
-        """The target caption from the same noise."""
-        z = trajectory.noise
-        for step, timestep in enumerate(schedule.timesteps):
-            against = negative if trajectory.negatives is None else trajectory.negatives[step]
-            z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
         return z
+
+    @torch.no_grad()
+    def _plain(self, runs: Sequence["_Run"]) -> list[Tensor]:
+        """The target captions from the same noise, without control; runs alike go through the model together."""
+        found: dict[int, Tensor] = {}
+        for first, run in enumerate(runs):
+            if first in found:
+                continue
+            alike = [index for index in range(first, len(runs)) if runs[index].plain_as(run)]
+            text, negative = (reduce(beside, [getattr(runs[index], name) for index in alike]) for name in ("text", "negative"))
+            z = torch.cat([runs[index].trajectory.noise for index in alike])
+            for step, timestep in enumerate(run.schedule.timesteps):
+                against = negative if run.trajectory.negatives is None else run.trajectory.negatives[step]
+                z = run.schedule.down(step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
+            found |= dict(zip(alike, z.split(1), strict=True))
+        return [found[index] for index in range(len(runs))]
 
     def _usual_size(self) -> tuple[int, int]:
         """What the model was trained for."""
@@ -130,6 +132,24 @@ class Editor:
             raise ValueError(f"{type(self.pipe).__name__} does not say how large its pictures are; give `side`")
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.pipe.vae_scale_factor, width * self.pipe.vae_scale_factor
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """latents: [2, C, h, w], of the source and of the edited picture. text, negative: of the target alone."""
+
+    latents: Tensor
+    maps: dict[str, np.ndarray]
+    mask: np.ndarray | None
+    trajectory: Trajectory
+    schedule: Schedule
+    text: Text
+    negative: Text
+
+    def plain_as(self, other: "_Run") -> bool:
+        """Whether both may go through the model in one batch."""
+        return self is other or (type(self.trajectory) is type(other.trajectory) and self.trajectory.negatives is other.trajectory.negatives is None
+                                 and self.latents.shape == other.latents.shape and self.text.fits(other.text) and self.negative.fits(other.negative))
 
 
 def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> Any:
@@ -158,14 +178,15 @@ def _blending(edit: Edit, words: tuple[str, ...] | None) -> Edit | None:
     return edit.on(words) if words else None
 
 
-def _maps(recorder: Recorder, prompts: Sequence[Prompt], words: Sequence[str], schedule: Schedule, latents: Tensor) -> dict[str, np.ndarray]:
-    """Heat of each word, in the source where it has the word. ValueError for one that neither prompt has."""
-    found = {}
-    for index, word in enumerate(words):
-        of = 0 if keys_if_any(prompts[0], word) else 1
-        word_keys(prompts[of], word)
-        found[word] = heat(recorder, of, index, (latents.shape[-2], latents.shape[-1])).cpu().numpy()
-    return found
+def _maps(recorder: Recorder, prompts: Sequence[Prompt], words: Sequence[str], latents: Tensor) -> dict[str, np.ndarray]:
+    """Heat of each word, in the source where it has the word."""
+    size = (latents.shape[-2], latents.shape[-1])
+    return {word: heat(recorder, 0 if keys_if_any(prompts[0], word) else 1, index, size).cpu().numpy() for index, word in enumerate(words)}
+
+
+def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """bool [h, w] of latents → of pictures, [H, W]."""
+    return np.array(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
 
 def _pixels(pictures: Tensor) -> np.ndarray:

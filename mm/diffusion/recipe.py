@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mm.diffusion.edit import Edit
-from mm.diffusion.inversion import Direct, Inversion
+from mm.diffusion.inversion import Direct, Inversion, NullText
 from mm.parts import build
 
 PARTS = ("edits", "inversion", "steps", "guidance")
@@ -35,6 +35,9 @@ class Recipe:
                 raise ValueError(f"a recipe's edits are of mm.diffusion.Edit; got {type(edit).__name__}")
         if not isinstance(self.inversion, Inversion):
             raise ValueError(f"a recipe's inversion is one of mm.diffusion.inversion; got {type(self.inversion).__name__}")
+        if isinstance(self.inversion, NullText) and self.inversion.guidance != self.guidance:
+            raise ValueError(f"null texts optimised for guidance {self.inversion.guidance} do not hold the source under {self.guidance}; give both "
+                             "the same")
 
 
 def recipe(content: Mapping[str, Any]) -> Recipe:

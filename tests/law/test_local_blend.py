@@ -1,4 +1,7 @@
 """Local blend in whole runs: background is the source's, words are where their recorded maps say, and nothing is carried over."""
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +12,7 @@ from mm.diffusion.recorder import Recorder
 from mm.diffusion.tokenise import tokenized
 from mm.diffusion.words import word_keys
 from mm.parts import build, describe
-from tests.pipelines import latents, stable_diffusion
+from tests.pipelines import flux, joint_latents, latents, stable_diffusion, stable_diffusion_3
 
 CAT, DOG, CHINCHILLA = "a cat on a mat", "a dog on a mat", "a chinchilla on a mat"
 PROMPTS = [CAT, DOG, CHINCHILLA]
@@ -38,6 +41,21 @@ def test_t4_background_is_the_source_s_for_all_prompts_and_pictures(images: int)
     assert torch.equal(out[outside], out[:1].expand_as(out)[outside])
     assert not torch.equal(out[1:], out[:1].expand_as(out[1:]))
     assert torch.equal(out[0].flatten(), plain[:images].flatten())
+
+
+@pytest.mark.parametrize("make", [stable_diffusion_3, flux], ids=["sd3", "flux"])
+def test_background_is_the_source_s_in_joint_attention(make: Callable[[], Any]) -> None:
+    pipe, prompts = make(), [CAT, CHINCHILLA]
+    plain = joint_latents(pipe, prompts)
+    edit = Kept(["cat", "chinchilla"], start_blend=0.0, threshold=(0.9, 0.3))
+    with mm.control(pipe, [Replace(), Rescale("chinchilla", 3.0, mode="bias"), edit], prompts=prompts):
+        out = joint_latents(pipe, prompts)
+    assert torch.equal(out[0], plain[0])
+    assert not torch.equal(out[1], plain[1])
+    mask = edit.masks[-1][1, 0]
+    assert 0 < mask.float().mean() < 1
+    outside = ~(mask.flatten()[:, None] if out.dim() == 3 else mask[None]).expand_as(out[1])
+    assert torch.equal(out[1][outside], out[0][outside])
 
 
 def test_masks_are_those_of_the_recorded_maps_at_the_closest_resolution() -> None:
