@@ -17,6 +17,7 @@ from mm.diffusion.columns import NEUTRAL, Columns
 from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, Role, SelfEdit, WordEdit
 from mm.diffusion.features import injected
 from mm.diffusion.layout import Frame, Layout, layout_of
+from mm.diffusion.linear import is_linear, linear
 from mm.diffusion.moment import Moment
 from mm.diffusion.observer import Observer, View
 from mm.diffusion.operands import RowEdit, edited
@@ -119,9 +120,10 @@ class Control:
 
     def left(self, name: str, seen: bool, text: bool) -> None:
         """ValueError for an attention that did not go through the fused kernel, if anything here is about it."""
-        if seen or not (self.words or self.observers if text else self.selves):
+        stock = stock_of(self.denoiser.get_submodule(name).processor)
+        if seen or is_linear(stock) or not (self.words or self.observers if text else self.selves):
             return
-        processor = type(stock_of(self.denoiser.get_submodule(name).processor)).__name__
+        processor = type(stock).__name__
         raise ValueError(f"the attention {name!r} was not seen: its processor {processor} does not call torch's scaled_dot_product_attention. "
                          "Set processors that do (`unet.set_attn_processor(AttnProcessor2_0())`, and for transformers the attention backend "
                          "'native'), with neither attention slicing nor xformers")
@@ -129,23 +131,32 @@ class Control:
     def _edits_at(self, site: Site, call: Call) -> list[RowEdit]:
         """What happens to each row of this attention in this call; one entry a row at most."""
         branches = self.branches
-        takes: dict[int, frozenset[Role]] = {}
+        takes = {} if site.kind == "cross" else self._takes_at(site)
         columns: dict[int, Columns] = {}
-        sources = dict(branches.taking("nothing"))
-        if site.kind != "cross":
-            for edit in self.selves:
-                wanted = edit.takes(site, self.moment)
-                if wanted:
-                    pairs = dict(branches.taking(edit.negatives))
-                    sources = pairs | sources
-                    takes |= {row: takes.get(row, frozenset()) | wanted for row in pairs}
+        sources = dict(branches.taking("nothing")) | {row: source for row, (source, _) in takes.items()}
         if site.kind != "self" and self.words:
             acting = tuple(edit.applies(site) for edit in self.words)
             for row in branches.edited:
                 changed = self._columns_of(branches.rows[row].prompt, acting, site)
                 if changed.source is not None or changed.own is not None:
                     columns[row] = changed
-        return [RowEdit(row, sources[row], columns.get(row, NEUTRAL), takes.get(row, frozenset())) for row in sorted({*takes, *columns})]
+        return [RowEdit(row, sources[row], columns.get(row, NEUTRAL), takes[row][1] if row in takes else frozenset())
+                for row in sorted({*takes, *columns})]
+
+    def _takes_at(self, site: Site) -> dict[int, tuple[int, frozenset[Role]]]:
+        """For each row that takes something among pixels: from which row, and what."""
+        found: dict[int, tuple[int, frozenset[Role]]] = {}
+        for edit in self.selves:
+            if wanted := edit.takes(site, self.moment):
+                for row, source in self.branches.taking(edit.negatives):
+                    found[row] = (source, wanted | (found[row][1] if row in found else frozenset()))
+        return found
+
+    def linear_at(self, name: str) -> dict[int, tuple[int, frozenset[Role]]]:
+        """The same for a linear attention."""
+        if self.frame is None or not self.selves:
+            return {}
+        return self._takes_at(self._sites.linear(name, self.frame))
 
     def _columns_of(self, prompt: int, acting: tuple[bool, ...], site: Site) -> Columns:
         """Columns of a prompt's text map at this step, all word edits folded in their order."""
@@ -198,6 +209,7 @@ def control(model: Any, edits: Sequence[Edit] = (), prompts: Sequence[str | Prom
     clock = None if pipeline is None else Clock(pipeline.scheduler)
     running = Control(denoiser, edits, read, calls, layout, recorders, clock)
     with ExitStack() as stack:
+        stack.enter_context(linear(denoiser, running.linear_at))
         stack.enter_context(watched(denoiser, running))
         stack.enter_context(framed(denoiser, running))
         stack.enter_context(injected(denoiser, running.features, running))

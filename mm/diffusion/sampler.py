@@ -28,13 +28,14 @@ class Clock:
         return len(self.scheduler.timesteps)
 
     def meet(self, timestep: Any) -> None:
-        """The sampler says which timestep it is at; a timestep that comes twice is the first of the two unless the clock is at the second."""
+        """The sampler says which timestep it is at. A run that starts at one that comes twice starts at the second: the first ends the step before."""
         value = float(timestep)
         times = [float(time) for time in self.scheduler.timesteps]
-        if self.position is not None and self.position < len(times) and times[self.position] == value:
-            return
-        if value in times:
-            self.position = times.index(value)
+        expected = getattr(self.scheduler, "begin_index", None) if self.position is None else self.position
+        if isinstance(expected, int) and expected < len(times) and times[expected] == value:
+            self.position = expected
+        elif value in times:
+            self.position = [position for position, time in enumerate(times) if time == value][:2][-1]
 
     def begun(self) -> None:
         """A denoiser is called: without another word, at the beginning, which image-to-image runs set."""

@@ -19,17 +19,25 @@ class Sites:
         key = (frame, queries, keys)
         if name not in self._axes or self._axes[name][0] != key:
             kind, pictures, axes = self._read(name, call, frame)
-            grid = frame.grid_of(pictures)
-            if grid is None:
-                raise ValueError(f"{name!r} attends from {pictures} picture tokens, which no level of latents of {frame.latent} has")
-            place = self.layout.place(name)
-            like = [site for site in self.found.values() if site.kind == kind]
-            index, layer = len(like), sum(site.place == place for site in like)
-            if name in self.found:
-                index, layer = self.found[name].index, self.found[name].layer
-            self.found[name] = Site(name, kind, place, index, *grid, frame.latent, layer)
+            self._add(name, kind, pictures, frame)
             self._axes[name] = (key, axes)
         return self.found[name], self._axes[name][1]
+
+    def linear(self, name: str, frame: Frame) -> Site:
+        """Of a linear attention among all of a transformer's picture tokens."""
+        self._add(name, "self", frame.pictures, frame)
+        return self.found[name]
+
+    def _add(self, name: str, kind: Kind, pictures: int, frame: Frame) -> None:
+        grid = frame.grid_of(pictures)
+        if grid is None:
+            raise ValueError(f"{name!r} attends from {pictures} picture tokens, which no level of latents of {frame.latent} has")
+        place = self.layout.place(name)
+        like = [site for site in self.found.values() if site.kind == kind]
+        index, layer = len(like), sum(site.place == place for site in like)
+        if name in self.found:
+            index, layer = self.found[name].index, self.found[name].layer
+        self.found[name] = Site(name, kind, place, index, *grid, frame.latent, layer)
 
     def _read(self, name: str, call: Call, frame: Frame) -> tuple[Kind, int, Axes]:
         """Kind, picture tokens among the queries, and axes."""

@@ -1,6 +1,7 @@
 """Every edit in the space of values equals the edit of the maps, on every family of denoisers; rows without an edit are the plain model's."""
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -108,3 +109,35 @@ def test_words_and_pixels(family: Callable[[], Toy], name: str, pixels: str) -> 
 def test_words_of_sana() -> None:
     toy = denoisers.sana()
     matches(toy, [Given(COLUMNS["gated"])], map_form(toy, edits_of(toy, COLUMNS["gated"])))
+
+
+@pytest.mark.parametrize(("edit", "takes"), SELVES.values(), ids=SELVES)
+def test_pixels_of_sanas_linear_attention(edit: Edit, takes: set[str]) -> None:
+    """Against its map, written out: relu(q) relu(k)^T, rows divided by their sums."""
+    toy = denoisers.sana()
+    toy.model.to(torch.float32)  # which the library computes it in
+    toy.given.update({name: given.float() for name, given in toy.given.items() if given.is_floating_point()})
+    attentions = [block.attn1 for block in toy.model.transformer_blocks]
+
+    class Maps:
+        def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: None = None, attention_mask: None = None) -> Tensor:
+            q, k, v = (project(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for project in (attn.to_q, attn.to_k, attn.to_v))
+            maps = q.relu() @ k.relu().transpose(-1, -2)
+            values = list(v)
+            for row, source in ((3, 2), *(((1, 0),) if "v" in takes else ())):
+                operands = [x[source] if role in takes else x[row] for role, x in (("q", q), ("k", k))]
+                maps = maps.index_copy(0, torch.tensor([row]), (operands[0].relu() @ operands[1].relu().transpose(-1, -2))[None])
+                values[row] = v[source] if "v" in takes else v[row]
+            out = maps / (maps.sum(-1, keepdim=True) + 1e-15) @ torch.stack(values)
+            return attn.to_out[0](out.transpose(1, 2).flatten(2))
+
+    stock = [attention.processor for attention in attentions]
+    for attention in attentions:
+        attention.processor = Maps()
+    expected = toy()
+    for attention, processor in zip(attentions, stock, strict=True):
+        attention.processor = processor
+    plain, found = toy(), controlled(toy, [edit])
+    assert (found - expected).abs().max() < 2e-5
+    assert (found[3] - plain[3]).abs().max() > 1e-3
+    assert torch.equal(found[2], plain[2])
