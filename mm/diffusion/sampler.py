@@ -28,7 +28,7 @@ class Clock:
         return len(self.scheduler.timesteps)
 
     def meet(self, timestep: Any) -> None:
-        """The sampler says which timestep it is at. A run that starts at one that comes twice starts at the second: the first ends the step before."""
+        """The sampler says which timestep it is at. A run that starts at one that comes twice starts at the second: the first ends a step."""
         value = float(timestep)
         times = [float(time) for time in self.scheduler.timesteps]
         expected = getattr(self.scheduler, "begin_index", None) if self.position is None else self.position

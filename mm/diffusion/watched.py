@@ -67,8 +67,6 @@ def _call(stock: Callable[[], Tensor], text: int | None, query: Tensor, key: Ten
 class Watched:
     """A processor under watch. For all who ask, its attributes, its class and its signature are those of the processor itself."""
 
-    __slots__ = ("_name", "_stock", "_watcher")
-
     def __init__(self, stock: Any, watcher: Watcher, name: str) -> None:
         object.__setattr__(self, "_stock", stock)
         object.__setattr__(self, "_watcher", watcher)
@@ -97,7 +95,7 @@ def _watched_class(stock: type[Any]) -> type[Watched]:
         watcher.left(name, mode.seen, text is not None)
         return out
 
-    return type(f"Watched{stock.__name__}", (Watched,), {"__call__": __call__, "__class__": property(lambda self: stock), "__slots__": ()})
+    return type(f"Watched{stock.__name__}", (Watched,), {"__call__": __call__, "__class__": property(lambda self: stock)})
 
 
 def stock_of(processor: Any) -> Any:
