@@ -52,7 +52,7 @@ def call_of(rows: int, pixels: int) -> Call:
 
 def by_maps(call: Call) -> Tensor:
     """Self-injection into row 1 as the original does it: both maps, one copied over the other."""
-    maps = (call.q @ call.k.transpose(-1, -2) * WIDTH**-0.5).softmax(-1)
+    maps = ((call.q * WIDTH**-0.5) @ call.k.transpose(-1, -2)).softmax(-1)
     maps[1] = maps[0]
     return maps @ call.v
 
