@@ -87,8 +87,9 @@ def unet() -> nn.Module:
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
-    return UNet2DConditionModel(sample_size=64, block_out_channels=(80, 160, 320, 320), cross_attention_dim=192, attention_head_dim=8,
-                                norm_num_groups=16).eval().requires_grad_(False)
+    model: Any = UNet2DConditionModel(sample_size=64, block_out_channels=(80, 160, 320, 320), cross_attention_dim=192, attention_head_dim=8,
+                                      norm_num_groups=16)
+    return model.eval().requires_grad_(False)
 
 
 def steps(side: int) -> list[str]:
