@@ -14,6 +14,8 @@ from data.world.vocabulary import COLOURS, RGB, SHAPES
 
 MARGIN = 4  # px that an object may stand over the border
 BRIGHT = 60.0  # grey levels from the background to an ink that make a pixel foreground
+CLEAR = 0.5  # clarity of what counts as an object
+MOST = 16  # objects of a picture
 SPREAD = 9  # px, side of the window that background is averaged over
 
 
@@ -31,11 +33,12 @@ class Found:
     mask: np.ndarray
 
 
-def recognise(picture: np.ndarray, count: int) -> list[Found]:
-    """The `count` objects that explain most of what stands out in uint8 [H, W, 3], the one that explains most first.
+def recognise(picture: np.ndarray, count: int | None = None) -> list[Found]:
+    """The `count` objects that explain most of what stands out in uint8 [H, W, 3], the one that explains most first; None for as many as are clear.
 
     Of every shape, size, colour and place the one whose template lowers the squared error most is taken and painted into the explanation, `count`
-    times over. Objects are expected opaque, and not hidden by others.
+    times over. Objects are expected opaque, and not hidden by others. Where there is no further object the best template makes things worse, and its
+    clarity is far below 0: on true pictures of two objects above 0.95 for those, below −14 for a third.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or min(picture.shape[:2]) < CELL:
         raise ValueError(f"recognise: found a picture {list(picture.shape)}, expected [H, W, 3] with sides of at least {CELL} px")
@@ -43,9 +46,11 @@ def recognise(picture: np.ndarray, count: int) -> list[Found]:
     behind = background(pixels)
     left = pixels - behind  # what is not explained yet
     found = []
-    for _ in range(count):
-        found.append(best(left, behind))
-        thing = found[-1]
+    for _ in range(MOST if count is None else count):
+        thing = best(left, behind)
+        if count is None and thing.clarity < CLEAR:
+            break
+        found.append(thing)
         covered = torch.from_numpy(thing.mask)
         left = left - covered * (inks()[COLOURS.index(thing.colour)] - behind)
         left = left * (1 - covered.clamp(max=1))  # a place is taken once

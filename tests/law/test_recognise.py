@@ -30,6 +30,7 @@ def test_true_pictures_are_read_without_error() -> None:
         found = recognise(render(scene), 2)
         assert said(found) == truth(scene)
         assert min(thing.clarity for thing in found) > 0.9
+        assert len(recognise(render(scene))) == 2
 
 
 def test_masks_sizes_and_places_are_those_of_the_scene() -> None:
