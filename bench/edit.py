@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.machine import machine
-from mm.diffusion import Branches, Prompt, SelfInject, Span, Window, control
+from mm import control
+from mm.diffusion import Branches, Prompt, SelfInject, Span, Window
 from mm.diffusion.columns import Columns, from_source
 from mm.diffusion.edit import Edit, WordEdit
 from mm.diffusion.moment import Moment

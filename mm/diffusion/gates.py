@@ -37,8 +37,10 @@ class WordGates:
                 word_keys(targets[0], word)
 
 
-def window(bounds: Bounds) -> Window:
+def window(bounds: Window | Bounds) -> Window:
     """From 0 to a single bound; whole numbers are shares too, so that 1 is the whole run."""
+    if isinstance(bounds, Window):
+        return bounds
     ends = (0.0, bounds) if isinstance(bounds, int | float) else tuple(bounds)
     if len(ends) != 2:
         raise ValueError(f"a window is the share of the run that it lasts, or its start and stop; got {list(ends)}")
