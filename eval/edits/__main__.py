@@ -51,7 +51,6 @@ def main(arguments: Sequence[str] | None = None, editors: Editors = editor_of) -
 def world(given: Sequence[str], editors: Editors) -> str:
     """Runs the world's benchmark. Returns its tables."""
     from data.world.recognise import recognise
-
     from eval.edits.table import world_tables
     from eval.edits.world import Arm, WorldBenchmark, pairs
 
