@@ -87,4 +87,4 @@ def law_of(model: str | None) -> dict[str, Any]:
     train = data.get("train") or {}
     if not isinstance(train, dict) or train.get("class_path") not in ("data.world.Edits", "data.world.edits.Edits"):
         return {}
-    return {name: value for name, value in (train.get("init_args") or {}).items() if name in ("world", "captions")}
+    return {name: value for name, value in (train.get("init_args") or {}).items() if name in ("world", "captions", "side")}
