@@ -4,9 +4,10 @@ python -m eval.edits pie --model DIR --recipe configs/edit/x.yaml --data PIE-Ben
 Writes results, rows, tables and every picture to <model>/eval/world and <model>/eval/pie, or to --out. What is done is not done again, so a run that
 was stopped goes on. Nothing is downloaded.
 """
+import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from itertools import pairwise
@@ -25,6 +26,7 @@ from eval.edits.recipes import read_recipe, read_recipes
 from eval.frame.benchmark import Row
 from eval.frame.result import write
 
+SEVERAL = ("recipes", "kinds", "types")
 DRAWN = 10_000  # items of the world that are searched for pairs
 
 
@@ -103,12 +105,26 @@ def _measures(options: PieOptions) -> tuple[Any, Row]:
         "lpips": options.lpips and file_identity(options.lpips)}
 
 
+def listed(given: Sequence[str], names: Collection[str]) -> list[str]:
+    """The words behind an option of several values as the one list that the parser reads: `--kinds colour shape` as `--kinds ["colour", "shape"]`."""
+    found: list[str] = []
+    rest = list(given)
+    while rest:
+        word = rest.pop(0)
+        found.append(word)
+        if word.removeprefix("--") in names and not (rest and rest[0].startswith("[")):
+            count = next((index for index, each in enumerate(rest) if each.startswith("--")), len(rest))
+            found.append(json.dumps(rest[:count]))
+            rest = rest[count:]
+    return found
+
+
 def _parsed(parser: ArgumentParser, kind: type, given: Sequence[str]) -> tuple[Any, Namespace]:
     """The options, and whatever else the parser knows."""
     parser.add_argument("--config", action=ActionConfigFile, help="YAML with any of these options")
     parser.add_class_arguments(kind, instantiate=False)
     try:
-        found = parser.instantiate(parser.parse_args(list(given)))
+        found = parser.instantiate(parser.parse_args(listed(given, SEVERAL)))
     except ArgumentError as error:
         known = [option for action in parser._actions for option in action.option_strings]
         wrong = [text.partition("=")[0] for text in given if text.startswith("--") and text.partition("=")[0] not in known]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from data.world.edits import Edits
 from data.world.sampling import World
-from eval.edits.__main__ import main
+from eval.edits.__main__ import listed, main
 from eval.edits.editor import Editor
 from eval.edits.options import law_of
 from eval.edits.recipes import read_recipes
@@ -141,3 +141,9 @@ def test_the_world_is_edited_and_counted(model: Path, recipe: Path, tmp_path: Pa
     assert json.loads((model / "eval/world/shape/swap.json").read_text())["settings"]["world"]["objects"] == [2, 2]
     assert main([*given, "--kinds", "[size]"], editors) == 2
     assert "kinds" in capsys.readouterr().err
+
+
+def test_options_of_several_values_are_written_with_blanks() -> None:
+    assert listed(["--recipes", "a.yaml", "b.yaml", "--size", "3", "--kinds", "colour"], ("recipes", "kinds")) == [
+        "--recipes", '["a.yaml", "b.yaml"]', "--size", "3", "--kinds", '["colour"]']
+    assert listed(["--recipes", '["a"]'], ("recipes",)) == ["--recipes", '["a"]']
