@@ -1,0 +1,5 @@
+"""Customisation of a word with a picture: RealCustom and RealCustom++."""
+from mm.diffusion.custom.guidance_mask import AdaptiveMask
+from mm.diffusion.custom.spread import Spread
+
+__all__ = ["AdaptiveMask", "Spread"]
