@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Purpose(IntEnum):
     """Last part of a stream's name: what is drawn for one item of one split."""
 
-    SCENE, QUESTION_SET, EPISODE, CLIP, EDIT = range(5)
+    SCENE, QUESTION_SET, EPISODE, CLIP, EDIT, SUBJECT = range(6)
 
 
 class Draws:

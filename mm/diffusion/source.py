@@ -34,6 +34,7 @@ class Pretrained(Source):
     def build(self, pictures: Pictures) -> Pipeline:
         if not Path(self.path).is_dir() and Path(self.path).is_absolute():
             raise ValueError(f"no pipeline at {self.path}: it is not a folder; give the one that holds model_index.json.")
+        import mm.diffusion.codec  # noqa: F401 (diffusers loads parts of a pipeline only from modules that are there already)
         try:
             return DiffusionPipeline.from_pretrained(self.path, torch_dtype=torch.float32)
         except (OSError, ValueError) as error:

@@ -24,14 +24,15 @@ from mm.training.uncertainty import UncertaintyWeighted
 
 if TYPE_CHECKING:
     from mm.training.average import Average
+    from mm.training.customisation import Customisation
     from mm.training.text_to_image import TextToImage
 
-__all__ = ["Supervised", "TextToImage", "Average", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss",
+__all__ = ["Supervised", "TextToImage", "Customisation", "Average", "Data", "Optim", "Muon", "Schedule", "Cosine", "Linear", "Constant", "token_loss",
            "UncertaintyWeighted", "Journal",
            "JSONLines", "Progress", "Checkpoints", "AtomicIO", "Export", "Preemption", "FastestPrecision", "Randomness", "CheckpointError",
            "NonFinite", "Interrupted"]
 
-_HOME = {"TextToImage": "mm.training.text_to_image", "Average": "mm.training.average"}
+_HOME = {"Customisation": "mm.training.customisation", "TextToImage": "mm.training.text_to_image", "Average": "mm.training.average"}
 
 
 def __getattr__(name: str) -> Any:

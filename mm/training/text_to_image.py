@@ -82,14 +82,23 @@ class TextToImage(ExactSteps):
             self.lora.add(built)
         self.objective = self.objective_asked or objective_of(built.scheduler.config)
         self.objective.check(built.scheduler.config)
-        parts = nn.ModuleDict({name: part for name, part in built.components.items() if isinstance(part, nn.Module)}).train()
+        own = {name: part for name, part in built.components.items() if isinstance(part, nn.Module)}
+        parts = nn.ModuleDict(own | self.further_parts()).train()
         freeze_others(parts, self.rates)
         self.unregistered = (parts,)  # a tuple, so that only what is kept stands in checkpoints
         self.kept = nn.ModuleDict({name: part for name, part in parts.items() if self.pipeline.whole_in_checkpoints or trains(part)})
         self.groups = groups_of(parts, self.rates)
-        self.processor = CaptionedPictures(self.size or self.denoising.side, self.caption_dropout, self.resize)
+        self.processor = self.reader(self.size or self.denoising.side)
         if self.average is not None:
             self.average.start(parts)
+
+    def further_parts(self) -> dict[str, nn.Module]:
+        """What is trained beside the pipeline, by name; nothing here."""
+        return {}
+
+    def reader(self, side: int) -> Any:
+        """What makes rows of samples, and batches of rows, with pictures of `side` px."""
+        return CaptionedPictures(side, self.caption_dropout, self.resize)
 
     def first_pictures(self, count: int, side: int) -> Tensor:
         """float32 [count or fewer, 3, side, side] in [−1, 1]: of the training data, in its own order."""

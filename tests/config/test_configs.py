@@ -7,7 +7,7 @@ import yaml
 from data.world import WORDS, Scenes
 from data.world.export import export
 from mm.parts import build
-from tests.drawing import SMALL, sd3_folder
+from tests.drawing import SMALL, pixart, sd3_folder
 from tests.photos import write_photographs
 from tests.training_runs import ROOT, TOY, run
 
@@ -46,6 +46,7 @@ SMALLER = {
                             "--model.streams.reader.in_width", "16", "--model.streams.reader.out_width", "16"),
     "edit/world.yaml": SMALL,
     "edit/lora.yaml": ("--data.batch_size", "2"),
+    "edit/custom.yaml": ("--data.batch_size", "2", "--data.workers", "0", "--data.val.size", "2", "--model.init_args.hidden", "16"),
     "crosslmm-align.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
     "crosslmm-tune.yaml": ("--model.streams", "mm.streams.DualCrossAttention", "--model.streams.every", "2"),
 }
@@ -74,12 +75,15 @@ def test_every_configuration_trains_a_step(path: Path, exported: Path, tmp_path:
         options += ["--model.language.config.num_hidden_layers", "4", "--model.language.config.attention_dropout", "0.0"]
     if path.name == "lora.yaml":
         options += ["--model.init_args.pipeline.init_args.path", str(sd3_folder(tmp_path / "sd3"))]
+    if path.name == "custom.yaml":
+        options += ["--model.init_args.pipeline.init_args.path", str(pixart(tmp_path / "pixart"))]
     if path.name in ("llava-json.yaml", "lora.yaml"):
         options += ["--data.train.file", str(exported)]
     ended = run(tmp_path / "run", *options, config=["fit", "--config", str(path)] if stands_alone(path) else [*TOY, "--config", str(path)])
     assert ended.code == 0, ended.text
     assert ended.rows[0]["loss"] > 0
-    left = "pipeline/model_index.json" if path.parent.name == "edit" else "model/model.safetensors"
+    left = {"custom.yaml": "customiser/stream.safetensors"}.get(path.name, "pipeline/model_index.json") if path.parent.name == "edit" \
+        else "model/model.safetensors"
     assert (tmp_path / "run" / left).exists()
 
 
