@@ -144,7 +144,8 @@ def test_the_background_is_looked_for_only_where_it_counts() -> None:
                                                        Text(torch.zeros(1, 12, 16)), Text(torch.zeros(1, 12, 16)))), "one picture"),
     (lambda: replace(scene(), schedule=ddim(ddim_scheduler(), 5)), "4 steps and a schedule of 5"),
     (lambda: LocInv(masks()[:1]).learn(scene()), "1 masks for 2 nouns"), (lambda: DPL(updates=-1), "updates=-1"),
-], ids=["pictures", "steps", "masks", "updates"])
+    (lambda: DPL(balanced=NEVER).learn(replace(scene(), prompt="a dog and firefly")), "encoder 0 does not read the nouns"),
+], ids=["pictures", "steps", "masks", "updates", "ids"])
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()

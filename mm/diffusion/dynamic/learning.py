@@ -102,7 +102,12 @@ class Learning(ABC):
             seen.append(losses.detach())
             if update == self.updates or objective.reached(seen[-1], step, len(scene.schedule)):
                 break
-            for row, gradient in zip(rows, torch.autograd.grad(objective.total(losses), rows), strict=True):
+            total = objective.total(losses)
+            gradients = torch.autograd.grad(total, rows, allow_unused=True) if total.requires_grad else [None] * len(rows)
+            for index, (row, gradient) in enumerate(zip(rows, gradients, strict=True)):
+                if gradient is None:
+                    raise ValueError(f"the text encoder {index} does not read the nouns of {scene.prompt!r}, or no map depends on it; give "
+                                     "DynamicTokens the ids that it gets")
                 row.grad = gradient  # of nothing else: encoder and denoiser may be someone's who trains them
             optimiser.step()
         optimiser.zero_grad()

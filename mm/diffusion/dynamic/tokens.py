@@ -63,11 +63,14 @@ class DynamicTokens(nn.Module):
     @contextmanager
     def inserted(self, encoder: nn.Module) -> Iterator[None]:
         """While it lasts, the encoder reads the rows in these prompts, padded or not, and everything else as ever."""
-        handle = table(encoder).register_forward_hook(self._insert)
+        weight = table(encoder).weight
+        tied = [module for module in encoder.modules() if isinstance(module, nn.Embedding) and module.weight is weight]  # T5 has it twice
+        handles = [module.register_forward_hook(self._insert) for module in tied]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def _insert(self, module: nn.Module, looked_up: tuple[Any, ...], found: Tensor) -> Tensor:
         """found [B, L, d]: what the table says of ids [B, L]."""
@@ -77,6 +80,8 @@ class DynamicTokens(nn.Module):
             if ids.shape[-1] < length:
                 continue
             mine = (ids[:, :length] == layout.ids).all(1)
+            if not bool(mine.any()):
+                continue
             standing = mine[:, None, None] & (layout.slots >= 0)[:, None]
             changed = torch.where(standing, self.rows.to(found.dtype)[layout.slots.clamp(min=0)], found[:, :length])
             found = torch.cat([changed, found[:, length:]], 1)
