@@ -1,17 +1,14 @@
 """Attend-and-Excite: when the latent moves, how far, and what for."""
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
 from mm.diffusion.attend_and_excite import AttendAndExcite
+from mm.diffusion.denoisers import denoiser
+from mm.diffusion.dynamic import AttentionReader
 from mm.diffusion.leakage import balance, peaks
 from mm.diffusion.moment import Moment, Window
-from mm.diffusion.schedule import ddim
-from mm.diffusion.text import Text
-from tests.noise_model import ddim_scheduler
-from tests.tiny_diffusion import IDS, NOUNS, Dense, encoder, padded, unet
+from tests.diffusion_pipelines import pipeline
 
 PUBLISHED = AttendAndExcite([[1]])
 
@@ -76,33 +73,20 @@ def test_nothing_to_move_is_the_plain_latent_to_the_bit() -> None:
     assert torch.equal(PUBLISHED.moved(far, Moment(5, 50), lambda latents: latents.movedim(1, -1)), far)  # a peak of 1 has no loss
 
 
-class Small:
-    """A pipeline's loop around the toy network, with the place after each step that diffusers offers."""
-
-    def __init__(self, model: Dense) -> None:
-        self.model, self.scheduler = model, ddim_scheduler()
-
-    @torch.no_grad()
-    def __call__(self, latents: Tensor, text: Text, negative: Text, steps: int, guidance: float, after: Any) -> Tensor:
-        self.scheduler.set_timesteps(steps)
-        for step, timestep in enumerate(self.scheduler.timesteps):
-            both = self.model(latents.repeat(2, 1, 1, 1), timestep, Text(torch.cat([negative.tokens, text.tokens])))
-            without, given = both.chunk(2)
-            latents = self.scheduler.step(without + guidance * (given - without), timestep, latents).prev_sample
-            latents = after(self, step, timestep, {"latents": latents})["latents"]
-        return latents
-
-
 def test_beside_a_pipeline_it_is_the_run_of_its_own_and_nouns_are_seen_more() -> None:
-    clip, model = encoder(), Dense(unet())
-    text, negative = (Text(clip(padded(ids))[0]) for ids in (IDS, [48, 49]))
-    z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    edit = AttendAndExcite(NOUNS, refinements=2)
-    mine = edit.sample(model, model, ddim(ddim_scheduler(), 4), z, text, negative, guidance=2.0)
-    beside, pipe = edit.beside(model, text, 4), Small(model)
-    theirs = pipe(beside.first(pipe, z), text, negative, 4, 2.0, beside)
-    torch.testing.assert_close(theirs, mine)
-    never = AttendAndExcite(NOUNS, window=Window(0.0, 0.0), floors={})
-    plain = never.sample(model, model, ddim(ddim_scheduler(), 4), z, text, negative, guidance=2.0)
-    last = ddim(ddim_scheduler(), 4).timesteps[-1]
-    assert balance(model.words(mine, last, text), NOUNS) < balance(model.words(plain, last, text), NOUNS)
+    pipe = pipeline("stable-diffusion")
+    pipe.set_progress_bar_config(disable=True)
+    model = denoiser(pipe)
+    reader = AttentionReader(model.network, model, words_at=1)
+    text, negative = model.text(["a red circle"])
+    z = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    edit, schedule = AttendAndExcite([[2], [3]], refinements=2), model.schedule(4, z)
+    mine = edit.sample(model, reader, schedule, z, text, negative, guidance=2.0)
+    beside = edit.beside(reader, text, 4)
+    theirs = pipe(["a red circle"] * 2, latents=beside.first(pipe, z), num_inference_steps=4, guidance_scale=2.0, callback_on_step_end=beside,
+                  output_type="latent").images
+    torch.testing.assert_close(theirs, mine, rtol=0, atol=1e-4)
+    never = AttendAndExcite(edit.nouns, window=Window(0.0, 0.0), floors={})
+    plain = never.sample(model, reader, schedule, z, text, negative, guidance=2.0)
+    lacking = [balance(reader.words(latents, schedule.timesteps[-1], text.as_many_as(2)), edit.nouns) for latents in (mine, plain)]
+    assert (lacking[0] < lacking[1]).all()

@@ -42,6 +42,21 @@ def test_gradients_equal_dense_ones() -> None:
         torch.testing.assert_close(mine, dense, rtol=0, atol=1e-12)
 
 
+def test_gradients_equal_finite_differences() -> None:
+    """Of the whole way from the text to a loss, in a few directions."""
+    (_, reader), (latents, text) = readers(), inputs()
+    draws, step = torch.Generator().manual_seed(1), 1e-5
+
+    def loss(tokens: Tensor) -> Tensor:
+        return balance(reader.words(latents, TIME, Text(tokens)), NOUNS).sum()
+
+    (slope,) = torch.autograd.grad(loss(text.tokens.requires_grad_()), text.tokens)
+    for _ in range(3):
+        way = torch.randn(text.tokens.shape, generator=draws, dtype=torch.float64)
+        difference = (loss(text.tokens.detach() + step * way) - loss(text.tokens.detach() - step * way)) / (2 * step)
+        torch.testing.assert_close((slope * way).sum(), difference, rtol=1e-6, atol=1e-9)
+
+
 def test_a_forward_that_ends_early_gives_the_same_to_the_bit() -> None:
     (dense, reader), (latents, text) = readers(torch.float32), inputs(dtype=torch.float32)
     latents.requires_grad_()
