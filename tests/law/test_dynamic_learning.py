@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mm.diffusion.dynamic import DPL, AlongNullText, Held, LocInv, Scene, Wording
+from mm.diffusion.dynamic import DPL, AlongNullText, Held, LocInv, Regions, Scene, Wording
 from mm.diffusion.dynamic.tokens import DynamicTokens, table
 from mm.diffusion.inversion import DDIM, reconstruct
 from mm.diffusion.leakage import Threshold, balance, disjoint
@@ -129,6 +129,25 @@ def test_texts_of_an_edit_hold_each_step_s_words() -> None:
     assert torch.equal(texts[0].tokens[1, :4], plain[1, :4])  # a dog has not been learned
     assert not torch.isclose(texts[0].tokens[1, 4], plain[1, 4]).all()
     assert not torch.equal(texts[0].tokens, texts[-1].tokens)
+
+
+def test_trap_the_average_is_over_as_many_steps_as_there_are() -> None:
+    """Each third of the picture looks at itself; one noun looks left, one right, whatever the latent. The released code divides by 50."""
+    thirds = (torch.arange(6).repeat(6, 1) // 2).flatten()
+
+    class Fixed(Dense):
+        def words(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
+            maps = torch.full((1, 36, 12), 0.01)
+            maps[0, thirds == 0, 2], maps[0, thirds == 2, 4] = 0.8, 0.8
+            return maps.unflatten(1, (6, 6))
+
+        def pixels(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
+            return ((thirds[:, None] == thirds).float() / 12).view(1, 6, 6, 36)
+
+    for steps in (2, 5):
+        learned = DPL(updates=0, regions=Regions(clusters=3), following=Held()).learn(scene(steps, Fixed(unet())))
+        assert learned.background is not None
+        assert torch.equal(learned.background, (thirds == 1).view(6, 6))
 
 
 def test_the_background_is_looked_for_only_where_it_counts() -> None:
