@@ -3,9 +3,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mm.diffusion.attend_and_excite import AttendAndExcite
     from mm.diffusion.branches import Branches, Row
     from mm.diffusion.codec import PatchCodec
     from mm.diffusion.control import Control
+    from mm.diffusion.dynamic import DPL, LocInv
     from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, SelfEdit, WordEdit
     from mm.diffusion.editor import Edited, Editor
     from mm.diffusion.edits.local_blend import LocalBlend
@@ -30,16 +32,18 @@ if TYPE_CHECKING:
     from mm.diffusion.source import Pretrained
     from mm.diffusion.tokenise import tokenized, tokenized_by
 
-__all__ = ["Branches", "Control", "Edit", "Edited", "Editor", "Epsilon", "Even", "FeatureEdit", "FlowMatching", "Fresh", "LatentEdit", "LoRA",
-           "LocalBlend", "MaskedBlend", "MinSNR", "Moment", "MutualSelfAttention", "Observer", "PatchCodec", "PixelMaps", "PlugAndPlay",
-           "Pretrained", "Prompt", "Recipe", "Recorder", "Refine", "Replace", "Request", "Rescale", "Row", "SelfEdit", "SelfInject", "Site",
-           "Span", "VPrediction", "View", "Window", "WordEdit", "WordMaps", "about_words", "at_reduction", "read_recipe", "tokenized",
-           "tokenized_by"]
+__all__ = ["AttendAndExcite", "Branches", "Control", "DPL", "Edit", "Edited", "Editor", "Epsilon", "Even", "FeatureEdit", "FlowMatching",
+           "Fresh", "LatentEdit", "LoRA", "LocInv", "LocalBlend", "MaskedBlend", "MinSNR", "Moment", "MutualSelfAttention", "Observer",
+           "PatchCodec", "PixelMaps", "PlugAndPlay", "Pretrained", "Prompt", "Recipe", "Recorder", "Refine", "Replace", "Request", "Rescale",
+           "Row", "SelfEdit", "SelfInject", "Site", "Span", "VPrediction", "View", "Window", "WordEdit", "WordMaps", "about_words",
+           "at_reduction", "read_recipe", "tokenized", "tokenized_by"]
 
 _HOMES = {
+    "attend_and_excite": ("AttendAndExcite",),
     "branches": ("Branches", "Row"),
     "codec": ("PatchCodec",),
     "control": ("Control",),
+    "dynamic": ("DPL", "LocInv"),
     "edit": ("Edit", "FeatureEdit", "LatentEdit", "SelfEdit", "WordEdit"),
     "editor": ("Edited", "Editor"),
     "edits.local_blend": ("LocalBlend",),
