@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 from mm.attention import Plan, activated
 from mm.models.batch import Batch
 from mm.models.modes import evaluating
+from mm.models.picture_sets import seen_by
 from mm.streams import showing
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def generated(vlm: VLM, batch: Batch, max_new_tokens: int, num_beams: int, do_sa
         max_new_tokens=max_new_tokens, num_beams=num_beams, do_sample=do_sample,
         temperature=temperature if do_sample else None, top_k=0 if do_sample else None,
         eos_token_id=stops, pad_token_id=vlm.processor.pad_id)
-    plan = Plan(vlm.mask, batch.tokens, None, vlm.positions, tuple(vlm.reweight))
+    with evaluating(vlm):
+        plan = Plan(vlm.mask, batch.tokens, None, vlm.positions, tuple(seen_by(vlm.reweight, vlm, batch)))
     with evaluating(vlm), activated(plan), torch.random.fork_rng(enabled=do_sample):
         if do_sample:
             torch.manual_seed(seed)

@@ -14,6 +14,7 @@ from mm.language.anatomy import decoder_layers, text_decoder
 from mm.language.door import levers_of
 from mm.models.continuation import OF_TOKENS, ModelContinuation
 from mm.models.families import token_map
+from mm.models.picture_sets import seeing
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
 from mm.models.steer import Steering, steer
 from mm.reweight import Rule
@@ -51,9 +52,10 @@ class InputsPrompt(Prompt):
 
     def continuation(self) -> ModelContinuation:
         is_bare = not self.rules and levers_of(text_decoder(self.model)) is None  # nothing is to be put on or taken off
-        if self.recorder is None and (self.rules is None or is_bare):
+        rules = seeing(self.model, self.inputs, self.rules)
+        if self.recorder is None and (rules is None or is_bare):
             return ModelContinuation(self.model, self.inputs)
-        return ModelContinuation(self.model, self.inputs, partial(under, self.model, self.rules, self.recorder))
+        return ModelContinuation(self.model, self.inputs, partial(under, self.model, rules, self.recorder))
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer().decode(list(ids), skip_special_tokens=True)).strip()
@@ -68,7 +70,7 @@ class InputsPrompt(Prompt):
         return self.tokenizer
 
     def watched(self, recorder: Recorder) -> TokenMap:
-        with steer(self.model, reweight=self.rules, recorder=recorder):
+        with steer(self.model, reweight=seeing(self.model, self.inputs, self.rules), recorder=recorder):
             ModelContinuation(self.model, self.inputs).begin()
         return token_map(self.model, self.inputs)
 

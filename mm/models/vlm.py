@@ -15,6 +15,7 @@ from mm.models.batch import Batch, Output
 from mm.models.generate import generated
 from mm.models.layout import Dialogue, Layout
 from mm.models.modes import evaluating
+from mm.models.picture_sets import seen_by
 from mm.models.processor import Geometry, Processor, Row
 from mm.positions import Positions, Sequential
 from mm.reweight import Rule
@@ -100,7 +101,8 @@ class VLM(nn.Module):
     def hidden(self, batch: Batch, rows: Tensor | None = None) -> Tensor:
         """Hidden states before the head, [B, N, width]; [R, width] at `rows`, indices into the flattened tokens, if given, which costs less."""
         position_ids, (embeds, sources) = self.positions.assign(batch.tokens), self.read(batch)
-        return self.language(embeds, self.mask, batch.tokens.at(position_ids), position_ids, self.reweight, rows, sources)
+        rules = seen_by(self.reweight, self, batch)
+        return self.language(embeds, self.mask, batch.tokens.at(position_ids), position_ids, rules, rows, sources)
 
     def embed(self, batch: Batch) -> Tensor:
         """Text embeddings with the media's tokens in their places, [B, N, width]. All frames of the batch go through the encoder at once."""

@@ -14,6 +14,7 @@ from mm.models.batch import UNLABELLED, Batch
 from mm.models.continuation import Continuation, ModelContinuation, Trunks
 from mm.models.layout import LEAD, PLACEHOLDER
 from mm.models.modes import evaluating
+from mm.models.picture_sets import seen_by
 from mm.models.processor import PADDING, Row
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
 from mm.models.trunk_cache import keeps_all
@@ -160,7 +161,7 @@ class VLMPrompt(Prompt):
             batch = replace(batch, pixels=(changed - vlm.vision.shift) / vlm.vision.scale)
         with evaluating(vlm):
             embeds, sources = vlm.read(batch)
-        rules = vlm.reweight if self.rules is None else vlm.language.rules(self.rules)
+            rules = seen_by(vlm.reweight if self.rules is None else vlm.language.rules(self.rules), vlm, batch)
         return embeds, Active(Plan(vlm.mask, batch.tokens, self.recorder, vlm.positions, tuple(rules)), sources)
 
 

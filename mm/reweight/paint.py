@@ -23,14 +23,16 @@ class PAINT(RowRule):
         summary: the same for summary tokens (beta); the paper's best is .4, the released code's default .3.
         first_layer, last_layer: inclusive, negative ones from the end; published for layers 2 to 31 of 32.
 
-    The sets belong to a picture: `PAINT().on(mm.models.picture_sets(model, pixels))` is the rule for it, so no configuration can hold one. Factors
-    are the same in all heads, as in the released code, though the abstract says otherwise. The published gain comes with answers twice as long and a
-    lower F1: compare at equal length. The released "spatial" tokens are left out: they are chosen by sums of softmax rows, which are all one, so at
-    random.
+    The sets belong to a picture. A mm.VLM looks for those of whatever pictures it reads, and so does a `PretrainedVLM`; elsewhere
+    `PAINT().on(mm.models.picture_sets(model, pixels))` is the rule for the pictures at hand. Factors are the same in all heads, as in the released
+    code, though the abstract says otherwise. The published gain comes with answers twice as long and a lower F1: compare at equal length. The
+    released "spatial" tokens are left out: they are chosen by sums of softmax rows, which are all one, so at random.
+
+    sets: long [B, V], of the pictures of a batch of rows; None until they are known.
     """
 
     idle_group = REST
-    shares_rows = False  # its sets are given for the rows of one batch
+    shares_rows = True
 
     def __init__(self, local: float = 0.7, summary: float = 0.4, first_layer: int = 2, last_layer: int = -1) -> None:
         if not (local >= 0.0 and summary >= 0.0):
@@ -39,12 +41,13 @@ class PAINT(RowRule):
         self.summary = summary
         self.first_layer = first_layer
         self.last_layer = last_layer
-        self._sets: Tensor | None = None
+        self.sets: Tensor | None = None
 
     def on(self, sets: Tensor) -> "PAINT":
         """The rule for pictures with these token sets, long [B, V] as `token_sets` gives them: an entry for each vision token of a row, in order."""
         rule = copy(self)
-        rule._sets = sets
+        rule.sets = sets
+        rule.shares_rows = False  # of one batch, so its rows stay what they are
         return rule
 
     @property
@@ -56,17 +59,19 @@ class PAINT(RowRule):
 
     def groups(self, tokens: TokenMap, layer: int, hidden: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
         """Long [B, N]: 1 on local and 2 on summary tokens. ValueError without sets, or where they do not fit the vision tokens."""
-        if self._sets is None:
+        vision = tokens.is_vision
+        if not bool(vision.any()):  # no picture, or what follows one whose rows may have been read in another batch
+            return torch.full_like(tokens.kind, REST)
+        if self.sets is None:
             raise ValueError("PAINT was given no token sets; use PAINT(...).on(mm.models.picture_sets(model, pixels)) for the pictures at hand")
         if bool((tokens.document > 0).any()):
             raise ValueError("PAINT's sets are for the pictures of one document a row, and a row holds several; read them in rows of their own")
-        vision = tokens.is_vision
         counts = vision.sum(1)
-        if self._sets.shape[0] != tokens.shape[0] or bool((counts > self._sets.shape[1]).any()):
-            raise ValueError(f"PAINT's sets are for {self._sets.shape[0]} rows of {self._sets.shape[1]} vision tokens, and the prompt has "
+        if self.sets.shape[0] != tokens.shape[0] or bool((counts > self.sets.shape[1]).any()):
+            raise ValueError(f"PAINT's sets are for {self.sets.shape[0]} rows of {self.sets.shape[1]} vision tokens, and the prompt has "
                              f"{counts.tolist()} in {tokens.shape[0]} rows; give the sets of these pictures, for beams each row's as often")
-        order = (tokens.shown - 1).clamp(min=0, max=self._sets.shape[1] - 1)  # also right in a later piece of a prompt
-        return torch.where(vision, self._sets.to(order.device).gather(1, order), REST)
+        order = (tokens.shown - 1).clamp(min=0, max=self.sets.shape[1] - 1)  # also right in a later piece of a prompt
+        return torch.where(vision, self.sets.to(order.device).gather(1, order), REST)
 
     def logits(self, scores: Tensor, rows: TokenMap, keys: TokenMap, groups: Tensor | None) -> Tensor:
         assert groups is not None

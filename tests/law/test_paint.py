@@ -156,7 +156,7 @@ def test_a_batch_of_pictures_is_each_alone_and_beams_are_told_twice() -> None:
         own = PAINT(first_layer=0).on(picture_sets(model, alone["pixel_values"], images=[b + 1]))
         with mm.steer(model, reweight=[own]):
             torch.testing.assert_close(torch.stack(together.logits)[:, b], torch.stack(generate(model, alone).logits)[:, 0], rtol=0, atol=1e-4)
-        with mm.steer(model, reweight=[PAINT(first_layer=0).on(own._sets.repeat_interleave(2, 0))]):  # type: ignore[union-attr]
+        with mm.steer(model, reweight=[PAINT(first_layer=0).on(own.sets.repeat_interleave(2, 0))]):  # type: ignore[union-attr]
             assert torch.equal(beams[b], answers(generate(model, alone, num_beams=2))[0])
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from mm.models.generate import ended
+from mm.models.picture_sets import under_sets
 from mm.models.pretrained.listening import Listening, Tokens
 from mm.models.pretrained.load import check_kind, loaded_model, loaded_processor
 from mm.models.pretrained.prompts import Prompt, Prompter
@@ -108,8 +109,9 @@ class PretrainedVLM:
         start = inputs["input_ids"].shape[1]
         ear = Listening([each.begun for each in asked], [each.watched for each in asked], start)
         most = max(len(each.begun) for each in asked) + max_new_tokens
-        ids = self.model.generate(  # type: ignore[operator]
-            **inputs, logits_processor=LogitsProcessorList([ear]), max_new_tokens=most, do_sample=False, num_beams=1)
+        with under_sets(self.model, inputs):
+            ids = self.model.generate(  # type: ignore[operator]
+                **inputs, logits_processor=LogitsProcessorList([ear]), max_new_tokens=most, do_sample=False, num_beams=1)
         return [Said(ended(answer[len(each.begun):][:max_new_tokens], self.stop_ids), ear.logp(row))
                 for row, (each, answer) in enumerate(zip(asked, ids[:, start:].tolist(), strict=True))]
 
