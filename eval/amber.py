@@ -13,6 +13,7 @@ import numpy as np
 
 from eval.frame import annotated
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
+from eval.frame.calibration import SPELLINGS, WORLD, calibration
 from eval.frame.choices import at_the_edge, share
 from eval.frame.files import picture_in
 from eval.frame.intervals import Score, clustered, proportion
@@ -44,7 +45,7 @@ class AMBER(Benchmark):
         similarity: which words are the same besides equal ones, by default none; `eval.text.similarity.WordVectors` of a file, or `SpacyVectors`, the
             script's source. threshold: a similarity above it is the same word.
         size: scenes of the world. seed: of the scenes.
-        max_new_tokens: of a description, and of an answer that rambles. None: 64 on the world, 512 on files, 16 where no descriptions are asked for.
+        max_new_tokens: of a description. None: 64 on the world, 512 on files. max_answer_tokens: of an answer to a question.
     """
 
     parsers: ClassVar[tuple[str, ...]] = ("official", "lmms_eval", "vlmevalkit", "strict")
@@ -52,7 +53,7 @@ class AMBER(Benchmark):
     def __init__(
         self, data: str = "world", images: str | None = None, evaluation: Evaluation = "a", suffix: str = "",
         nouns: Literal["nltk", "words"] | None = None, similarity: Similarity | None = None, threshold: float = 0.8, size: int = 500, seed: int = 0,
-        max_new_tokens: int | None = None,
+        max_new_tokens: int | None = None, max_answer_tokens: int = 16,
     ) -> None:
         world = data == "world"
         self.data = data
@@ -64,7 +65,8 @@ class AMBER(Benchmark):
         self.threshold = threshold
         self.size = size
         self.seed = seed
-        self.max_new_tokens = max_new_tokens or (16 if "generative" not in ASKED[evaluation] else 64 if world else 512)
+        self.max_new_tokens = max_answer_tokens if "generative" not in ASKED[evaluation] else max_new_tokens or (64 if world else 512)
+        self.max_answer_tokens = max_answer_tokens
 
     def items(self) -> list[Item]:
         rows = [row for row in self._annotated.rows if row["dimension"] in ASKED[self.evaluation]]
@@ -74,10 +76,11 @@ class AMBER(Benchmark):
 
     def _item(self, row: Row) -> Item:
         scene, describes = self._annotated.scenes.get(row["image"]), row["dimension"] == "generative"
-        candidates = () if describes else ("yes", "no") if scene else ("Yes", "No")
+        candidates = () if describes else WORLD if scene else SPELLINGS
         return Item(
             str(row["number"]), row["image"], scene.media if scene else picture_in(self.images, row["image"]),
-            f"<image>\n{row['query']}{'' if describes else self.suffix}", row, candidates, scene.context if scene else None)
+            f"<image>\n{row['query']}{'' if describes else self.suffix}", row, candidates, scene.context if scene else None,
+            max_new_tokens=None if describes else self.max_answer_tokens)
 
     def judge(self, row: Row, parser: str) -> Row:
         if row["dimension"] == "generative":
@@ -157,7 +160,8 @@ def score(rows: Sequence[Row]) -> Scored:
     """Metrics of judged rows, as shares. Rows: image, dimension; of descriptions kept, flags, covered, invented, else truth, prediction, correct.
 
     chair: hallucinated over all mentions. cover: objects that are named. hal: descriptions with a hallucinated mention. cog: objects that one might
-    expect and that are named without being there. <group>/precision, recall and f1 are those of the answer no. amber: (1 - chair + f1) / 2, as the
+    expect and that are named without being there. <group>/precision, recall and f1 are those of the answer no, and auc, ece, brier and logp_accuracy
+    of P(yes), where log-probabilities are known; existence, where all truths are no, has no auc. amber: (1 - chair + f1) / 2, as the
     paper is remembered to define it (unverified: the official script does not print it).
     """
     captions, answers = [row for row in rows if row["dimension"] == "generative"], [row for row in rows if row["dimension"] != "generative"]
@@ -191,7 +195,12 @@ def _answers(rows: Sequence[Row]) -> dict[str, Score]:
     return {
         "accuracy": hits(rows), "precision": hits([row for row in rows if row["prediction"] == "no"]),
         "recall": hits([row for row in rows if row["truth"] == "no"]),
-        "f1": _clustered(rows, _terms(rows)[:, 2:], lambda s: 2 * s[..., 0] / s[..., 1], len(rows))}
+        "f1": _clustered(rows, _terms(rows)[:, 2:], lambda s: 2 * s[..., 0] / s[..., 1], len(rows)), **_sure(rows)}
+
+
+def _sure(rows: Sequence[Row]) -> dict[str, Score]:
+    found = calibration([row.get("logp") for row in rows], [row["truth"] == "yes" for row in rows], [row["image"] for row in rows])
+    return {name: value for name, value in found.items() if not math.isnan(value.value)}
 
 
 def _terms(rows: Sequence[Row]) -> np.ndarray:

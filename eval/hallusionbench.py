@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from eval.frame.benchmark import Item, Row, Scored
+from eval.frame.calibration import SPELLINGS
 from eval.frame.files import picture_in
 from eval.hallusion.causes import hinges, originals_of
 from eval.hallusion.rows import FIELDS, figure_of, id_of, is_pictureless, load, pair_of, set_of
@@ -43,7 +44,8 @@ class HallusionBench(JudgedBenchmark):
 
     Args:
         data: HallusionBench.json. images: the unpacked folder hallusion_bench, which holds VD and VS.
-        suffix: text behind each question; the official question has none.
+        suffix: text behind each question; the official question has none. Log-probabilities of Yes and No as whole answers are recorded beside the
+            text, for `auc`, `ece` and `brier`: a model that explains itself gives both little, and only which of them is likelier counts.
         judge: who marks answers. check_prompt: file with a wording of yours that has {question}, {truth} and {answer}; same_prompt: likewise, with
             {answer} and {other}.
     """
@@ -65,7 +67,7 @@ class HallusionBench(JudgedBenchmark):
             seen = row["filename"] is not None
             picture = row["filename"] if seen else f"{set_of(row)} without picture"
             media = picture_in(self.images, row["filename"]) if seen else tuple
-            found.append(Item(id_of(row), picture, media, "<image>\n" * seen + row["question"] + self.suffix, row))
+            found.append(Item(id_of(row), picture, media, "<image>\n" * seen + row["question"] + self.suffix, row, SPELLINGS))
         return found
 
     def consult(self, rows: Sequence[Row], folder: Path, parser: str) -> Sequence[Row]:

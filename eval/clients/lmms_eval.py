@@ -16,6 +16,7 @@ import yaml
 from eval.clients import yes_no
 from eval.clients.asked import by_split, labelled, parse, pngs, text_of
 from eval.frame.benchmark import Benchmark, Item, Row
+from eval.frame.prompted import limit_of
 from eval.frame.result import write
 from eval.frame.runner import limited
 
@@ -72,9 +73,10 @@ def export(name: str, benchmark: Benchmark, items: Sequence[Item], out: Path) ->
     for split, part in by_split(items):
         stem = "_".join(filter(None, (name, split.replace("/", "_"))))
         docs = [_doc(item, pictures, out) for item in part]
+        length = max(limit_of(item, benchmark.max_new_tokens) for item in part)
         write(out / f"{stem}.jsonl", "".join(json.dumps(doc, ensure_ascii=False) + "\n" for doc in docs))
         tasks.append(f"mm_{stem}")
-        write(out / f"{stem}.yaml", yaml.dump(_task(tasks[-1], out / f"{stem}.jsonl", benchmark), Dumper=Tasks, sort_keys=False))
+        write(out / f"{stem}.yaml", yaml.dump(_task(tasks[-1], out / f"{stem}.jsonl", length), Dumper=Tasks, sort_keys=False))
     if tasks != [f"mm_{name}"]:
         write(out / f"{name}.yaml", yaml.safe_dump({"group": f"mm_{name}", "task": tasks}, sort_keys=False))
     return tasks
@@ -90,12 +92,12 @@ def _doc(item: Item, pictures: dict[str, list[str]], out: Path) -> Row:
     return {"id": item.id, "images": pictures[item.picture], "question": text_of(item), "label": labelled(item)}
 
 
-def _task(task: str, questions: Path, benchmark: Benchmark) -> Row:
+def _task(task: str, questions: Path, max_new_tokens: int) -> Row:
     """until: nothing, else lmms-eval stops at two line breaks, and our runner does not."""
     return {
         "task": task, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(questions)}}, "test_split": "test",
         "output_type": "generate_until", "doc_to_visual": Function("doc_to_visual"), "doc_to_text": Function("doc_to_text"), "doc_to_target": "label",
-        "generation_kwargs": {"max_new_tokens": benchmark.max_new_tokens, "temperature": 0, "num_beams": 1, "do_sample": False, "until": []},
+        "generation_kwargs": {"max_new_tokens": max_new_tokens, "temperature": 0, "num_beams": 1, "do_sample": False, "until": []},
         "process_results": Function("process_results"),
         "metric_list": [{"metric": metric, "aggregation": Function(name), "higher_is_better": metric != "unparsed"}
                         for metric, name in AGGREGATIONS.items()],

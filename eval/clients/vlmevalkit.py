@@ -99,7 +99,7 @@ def score(name: str, benchmark: Benchmark, options: Score) -> Result:
     write_files(folder, name, benchmark.export(rows))
     write_files(folder, read, {"rows": rows})
     source = {"name": path.stem, "predictions": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
-    ours = {name: value for name, value in benchmark.settings().items() if name != "max_new_tokens"}  # theirs decided
+    ours = {name: value for name, value in benchmark.settings().items() if name not in ("max_new_tokens", "max_answer_tokens")}  # theirs decided
     settings = {**ours, "limit": options.limit, "decoding": {"by": "VLMEvalKit, whose files do not say how"}, **benchmark.reading(options.parser)}
     result = Result.of(name, benchmark.aggregate(rows), options.parser, settings, None, {"model": source}, {"answers": len(rows), "measured": 0})
     result.save(folder / f"{read}.json")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import mm
 from eval.frame.batches import parts
 from eval.frame.benchmark import Item, Row
-from eval.frame.prompted import prompted
+from eval.frame.prompted import limit_of, prompted
 from eval.frame.runner import Answer
 from mm.decoding import Decoding, Plain
 from mm.models import VLM, Branches, Processor
@@ -55,7 +55,8 @@ class Assembled:
         return VLMPrompt(self.vlm, samples)
 
     def _force(self, items: Sequence[Item], media: Mapping[str, tuple[Media, ...]], limit: int) -> Forced:
-        """Every candidate read as the answer. limit: an answer of more tokens is not what decoding would give."""
+        """Every candidate read as the answer. limit: an answer of more tokens is not what decoding would give, where its
+        item says nothing else."""
         positions = self._in_branches()
         shared = positions is not None
         processor = Processor(self.vlm.language.tokenizer, self.vlm.geometry, Branches() if shared else self.vlm.layout, self.vlm.max_length)
@@ -89,7 +90,7 @@ class Assembled:
         for (b, turn), said in tokens.items():
             group = rows[b][0]
             item, candidate = group[turn]
-            is_greedy = all(is_greedy for _, is_greedy in said) and len(said) <= limit
+            is_greedy = all(is_greedy for _, is_greedy in said) and len(said) <= limit_of(item, limit)
             found[item.id][candidate] = Read(sum(logp for logp, _ in said), len(said), is_greedy, 1 / len(group))
 
     def _in_branches(self) -> Positions | None:

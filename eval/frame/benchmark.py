@@ -20,6 +20,7 @@ class Item:
     row: the truth, as plain JSON values, that scoring needs. candidates: answers whose log-probabilities are recorded beside the text, () for none.
     context: reads the same picture with its objects erased, where that is known. split: part of the benchmark that a limit counts by itself.
     prefix: what the answer begins with, given to the model and no part of its answer; not together with candidates.
+    max_new_tokens: of its answer, where that is less than the benchmark's.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Item:
     context: Callable[[], tuple[Media, ...]] | None = None
     split: str = ""
     prefix: str = ""
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Scored:
 class Benchmark(ABC):
     """Items, and what to do with the answers. A subclass in eval/<name>.py is the benchmark <name>; its constructor arguments are its options."""
 
-    max_new_tokens: int
+    max_new_tokens: int  # of an answer, where its item says nothing else
     parsers: ClassVar[tuple[str, ...]] = ("official",)
 
     @abstractmethod

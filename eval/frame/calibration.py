@@ -6,6 +6,7 @@ worse from one that merely says yes more often.
 """
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,8 +26,13 @@ def p_yes(logp: Mapping[str, float] | None) -> float | None:
     that would go on behind "Yes", "Yes" alone is what is compared. None where one of the words was not asked for, and where the numbers say
     nothing: not a number, as of a model that overflows, or no probability for either.
     """
+    return _p_yes(tuple((logp or {}).items()))
+
+
+@lru_cache(maxsize=2**17)  # comparisons compute metrics of the same rows thousands of times
+def _p_yes(logp: tuple[tuple[str, float], ...]) -> float | None:
     words: dict[str, list[float]] = {"yes": [], "no": []}
-    for text, value in (logp or {}).items():
+    for text, value in logp:
         words.get(text.strip().lower(), []).append(value)
     if not words["yes"] or not words["no"]:
         return None

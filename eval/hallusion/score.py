@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eval.frame.benchmark import Row, Scored
+from eval.frame.calibration import calibration
 from eval.frame.choices import grouped, share
 from eval.frame.intervals import Score, clustered
 from eval.hallusion.causes import CAUSES, alone, diagnosed, joined, originals_of
@@ -69,12 +70,12 @@ def score(rows: Sequence[Row], judge: str | None = None) -> Scored:
     """Metrics of judged rows; how many were answered at all where no judge has seen them.
 
     aAcc, qAcc, fAcc: share of right answers, and of question pairs and pictures with right answers only; easy, hard: of pairs, among answers about
-    original or no pictures, and about edited ones. For all, VD and VS.
+    original or no pictures, and about edited ones. For all, VD and VS. auc, ece, brier and logp_accuracy where log-probabilities are known.
     """
     if any("correct" not in row for row in rows):
         remark = ("no judge was asked, so nothing is marked: give --hallusionbench.judge, or --parser lmms_eval, vlmevalkit or strict, which ask "
                   "none; the official script runs on the .official.json file")
-        return Scored({"answered": share([row["matched"] for row in rows], [set_of(row) for row in rows])}, len(rows),
+        return Scored({"answered": share([row["matched"] for row in rows], [set_of(row) for row in rows]), **_sure(rows)}, len(rows),
                       sum(not row["matched"] for row in rows), (remark,))
     counted = [row for row in rows if row["counted"]]
     scores: dict[str, Score] = {}
@@ -82,7 +83,7 @@ def score(rows: Sequence[Row], judge: str | None = None) -> Scored:
         part = [row for row in counted if name in ("all", row["category"])]
         if part:
             scores |= {f"{name}/{metric}": value for metric, value in _accuracies(part).items()}
-    scores |= {**_consistency(counted), **_bias(counted)}
+    scores |= {**_consistency(counted), **_bias(counted), **_sure(counted)}
     marked = all(row.get("check") is not None for row in counted)
     if marked:
         scores |= _diagnosis(counted)
@@ -121,6 +122,11 @@ def _bias(rows: Sequence[Row]) -> dict[str, Score]:
     wrong = [row for row in rows if not row["correct"]]
     return {"yes_bias/difference": clustered([set_of(row) for row in rows], counts, lambda s: s[..., 0] / s[..., 1], len(rows)),
             "yes_bias/false_positives": share([row["gt_answer"] == "0" for row in wrong], [set_of(row) for row in wrong])}
+
+
+def _sure(rows: Sequence[Row]) -> dict[str, Score]:
+    """Of P(yes), where log-probabilities are known: not official, and needs no judge."""
+    return calibration([row.get("logp") for row in rows], [row["gt_answer"] == "1" for row in rows], [set_of(row) for row in rows])
 
 
 def _diagnosis(rows: Sequence[Row]) -> dict[str, Score]:

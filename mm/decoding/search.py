@@ -51,9 +51,10 @@ class Spoken(NamedTuple):
     logp: float
 
 
-def spoken(continuation: Continuation, stop_ids: Collection[int], max_new_tokens: int, given: Sequence[Sequence[int] | None] | None = None,
-           choice: Choice | None = None) -> list[Spoken]:
-    """What each row says: its given answer, whole and whatever its length, or where there is none what is chosen, up to `max_new_tokens` tokens.
+def spoken(continuation: Continuation, stop_ids: Collection[int], max_new_tokens: int | Sequence[int],
+           given: Sequence[Sequence[int] | None] | None = None, choice: Choice | None = None) -> list[Spoken]:
+    """What each row says: its given answer, whole and whatever its length, or where there is none what is chosen, up to `max_new_tokens` tokens, of
+    all rows or of each.
 
     A given answer's tokens that a method cuts count as `LEAST`.
     """
@@ -62,11 +63,13 @@ def spoken(continuation: Continuation, stop_ids: Collection[int], max_new_tokens
     given = [None] * len(logits) if given is None else given
     if len(given) != len(logits):
         raise ValueError(f"there are {len(logits)} prompts and {len(given)} given answers; give one, or None, for each")
+    most = [max_new_tokens] * len(logits) if isinstance(max_new_tokens, int) else max_new_tokens
+    limits = [limit if answer is None else len(answer) for limit, answer in zip(most, given, strict=True)]
     rows = list(range(len(logits)))  # which row of the batch each row that goes on is
     said: list[list[int]] = [[] for _ in rows]
     logp = [0.0] * len(rows)
     ended = [False] * len(rows)
-    for step in range(max([max_new_tokens, *(len(answer) for answer in given if answer is not None)])):
+    for step in range(max(limits)):
         ids = choose(logits, rows, step).tolist()
         shares = logits.log_softmax(-1) if any(given[row] is not None for row in rows) else logits
         for place, row in enumerate(rows):
@@ -79,7 +82,7 @@ def spoken(continuation: Continuation, stop_ids: Collection[int], max_new_tokens
             ended[row] = ids[place] in stops
             if not ended[row]:
                 said[row].append(ids[place])
-            ended[row] = ended[row] or step + 1 >= (max_new_tokens if answer is None else len(answer))
+            ended[row] = ended[row] or step + 1 >= limits[row]
         going = [place for place, row in enumerate(rows) if not ended[row]]
         if not going:
             break

@@ -41,18 +41,16 @@ def see(rows: dict[int, Tensor], layer: int, attention: Any, args: tuple[Any, ..
     hidden = args[0] if args else kwargs["hidden_states"]
     q, k = (each.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for each in projected(attention, hidden))
     if is_timm(attention):
-        of_timm: Any = attention
-        q, k = of_timm.q_norm(q), of_timm.k_norm(k)
-    scale = q.shape[-1] ** -0.5 if isinstance(attention, nn.MultiheadAttention) else attention.scale
-    rows[layer] = (q.float() * scale @ k.float().transpose(-1, -2)).softmax(-1)
+        q, k = attention.q_norm(q), attention.k_norm(k)
+    rows[layer] = (q.float() * q.shape[-1] ** -0.5 @ k.float().transpose(-1, -2)).softmax(-1)
 
 
 def projected(attention: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """Query of the first token [B, 1, C] and keys [B, N, C], heads side by side."""
     if hasattr(attention, "q_proj"):
         return attention.q_proj(hidden[:, :1]), attention.k_proj(hidden)
-    fused = attention if isinstance(attention, nn.MultiheadAttention) else attention.qkv
-    weight, bias = (attention.in_proj_weight, attention.in_proj_bias) if fused is attention else (fused.weight, fused.bias)
+    prefix, fused = ("in_proj_", attention) if hasattr(attention, "in_proj_weight") else ("", attention.qkv)
+    weight, bias = getattr(fused, f"{prefix}weight"), getattr(fused, f"{prefix}bias")
     q, k, _ = weight.chunk(3)
     of_q, of_k, _ = (None, None, None) if bias is None else bias.chunk(3)
     return nn.functional.linear(hidden[:, :1], q, of_q), nn.functional.linear(hidden, k, of_k)

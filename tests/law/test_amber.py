@@ -11,7 +11,12 @@ from data.world.vocabulary import SYNONYMS
 from eval.__main__ import evaluate, main, parse
 from eval.amber import AMBER
 from eval.frame.annotated import load
+from eval.frame.assembled import Assembled
 from eval.frame.benchmark import Item
+from mm.decoding import BeamSearch
+from mm.masks import ImageBlock
+from mm.models import Branches
+from mm.positions import Restart
 from tests import picture_layouts
 from tests.clip_benchmarks import options
 from tests.picture_layouts import write
@@ -161,6 +166,31 @@ def test_the_world_s_export_is_what_the_official_script_reads(tmp_path: Path) ->
 
 
 # --- the command line
+
+
+def test_descriptions_and_answers_have_lengths_of_their_own() -> None:
+    benchmark = AMBER(size=6, max_new_tokens=20, max_answer_tokens=3)
+    model = toy(mask=ImageBlock(), positions=Restart(), layout=Branches())  # it has learnt nothing, and rambles on
+    items = [item for item in benchmark.items() if item.picture == benchmark.items()[0].picture]
+    media = {items[0].picture: items[0].media()}
+    for decoding in (None, BeamSearch(2)):
+        said = Assembled(model, 16).answer(items, media, benchmark.max_new_tokens, decoding)
+        lengths = {item.row["dimension"] == "generative": answer.generated for item, answer in zip(items, said, strict=True)}
+        assert lengths == {True: 20, False: 3}
+    assert {"max_new_tokens": 20, "max_answer_tokens": 3}.items() <= benchmark.settings().items()
+    assert AMBER(size=6, evaluation="d", max_new_tokens=20).max_new_tokens == 16
+
+
+def test_how_sure_the_model_is_joins_the_scores_where_it_is_known(copy: Path, tmp_path: Path) -> None:
+    scores = evaluate("amber", files(copy), Scripted(lambda item: "No"), options(tmp_path)).scores
+    assert scores["discriminative/logp_accuracy"]["n"] == 18
+    assert scores["relation/auc"]["value"] == pytest.approx(auc := scores["attribute/auc"]["value"])
+    assert 0 <= auc <= 1
+    assert {"existence/brier", "existence/ece"} < set(scores)
+    assert "existence/auc" not in scores  # all of its truths are no
+    unsure = [{**item.row, "id": item.id, "answer": "No"} for item in files(copy).items()]
+    known = files(copy).aggregate([row | files(copy).judge(row, "official") for row in unsure]).scores
+    assert not [name for name in known if name.endswith(("auc", "ece", "brier", "logp_accuracy"))]
 
 
 def test_the_command_line_asks_about_files_and_the_world(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
