@@ -71,7 +71,8 @@ class POPE(Benchmark):
 
     def judge(self, row: Row, parser: str) -> Row:
         prediction = parse(row["answer"], parser)
-        return {"prediction": prediction, "matched": matched(row["answer"], parser), "correct": prediction == row["label"]}
+        found = {"prediction": prediction, "matched": matched(row["answer"], parser), "correct": prediction == row["label"]}
+        return found if parser != "lmms_eval" else {**found, "in_recall": prediction is not None}
 
     def aggregate(self, rows: Sequence[Row]) -> Scored:
         return score(rows)
@@ -144,7 +145,8 @@ def metrics(predictions: Sequence[str | None], labels: Sequence[str]) -> dict[st
 def score(rows: Sequence[Row]) -> Scored:
     """Metrics a split, and the mean of accuracy and F1 over the splits of each source, for papers mean one or the other by POPE.
 
-    Rows: split, image, label, prediction (yes, no, None), matched; and logp, where `calibration` is to be known too.
+    Rows: split, image, label, prediction (yes, no, None), matched; logp, where `calibration` is to be known too; and in_recall, of answers read as
+    lmms-eval reads them, whose recall, and so whose F1, leaves out those that are neither yes nor no (read and run at version 0.7.3).
     """
     scores: dict[str, Score] = {}
     splits: dict[str, list[Row]] = {}
@@ -164,21 +166,35 @@ def score(rows: Sequence[Row]) -> Scored:
     remarks = [f"{name} is undefined on these answers" for name, value in scores.items() if math.isnan(value.value)]
     remarks += [f"{split} has {OLDER} questions: this is the older file, and the current one has 3000" for split, part in splits.items()
                 if split.endswith("random") and len(part) == OLDER]
-    return Scored(scores, len(rows), sum(not row["matched"] for row in rows), tuple(remarks))
+    return Scored(scores, len(rows), sum(not row["matched"] for row in rows), (*remarks, *_unlike_lmms_eval(splits)))
+
+
+def _unlike_lmms_eval(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What that harness gives another figure for, though its reader and its recall are these."""
+    if not any("in_recall" in row for rows in splits.values() for row in rows):
+        return []
+    truths = ", ".join(f"{split} {sum(row['label'] == 'yes' for row in rows) / len(rows):.4f}" for split, rows in splits.items())
+    left = sum(not row["in_recall"] for rows in splits.values() for row in rows)
+    return [f"read as by lmms-eval: {left} answers that are neither yes nor no are wrong, and in no recall or F1; what would divide by zero is 0 "
+            f"there and undefined here; its yes_ratio is the share of yes among the truths ({truths}), and here it is that among the answers"]
 
 
 def _of_split(rows: Sequence[Row]) -> dict[str, Score]:
     predictions, labels = [row["prediction"] for row in rows], [row["label"] for row in rows]
     c, values = count(predictions, labels), metrics(predictions, labels)
+    left = sum(row["label"] == "yes" and not row.get("in_recall", True) for row in rows)
+    if left:
+        recall = ratio(c.tp, c.tp + c.fn - left)
+        values |= {"f1": ratio(2 * values["precision"] * recall, values["precision"] + recall)}
     f1 = clustered([row["image"] for row in rows], _f1_terms(rows), lambda s: 2 * s[..., 0] / (s[..., 0] + s[..., 1]), len(rows))
     return {
-        "accuracy": proportion(c.tp + c.tn, len(rows)), "precision": proportion(c.tp, c.tp + c.fp), "recall": proportion(c.tp, c.tp + c.fn),
+        "accuracy": proportion(c.tp + c.tn, len(rows)), "precision": proportion(c.tp, c.tp + c.fp), "recall": proportion(c.tp, c.tp + c.fn - left),
         "f1": UNDEFINED if math.isnan(values["f1"]) else Score(values["f1"], f1.low, f1.high, len(rows)), "yes_ratio": proportion(c.yes, len(rows))}
 
 
 def _f1_terms(rows: Sequence[Row]) -> np.ndarray:
     """[R, 2]: true positive; predicted yes plus labelled yes minus true positive. F1 = 2 t / (t + u)."""
-    yes = np.array([[row["prediction"] == "yes", row["label"] == "yes"] for row in rows], dtype=np.float64).reshape(-1, 2)
+    yes = np.array([[row["prediction"] == "yes", row["label"] == "yes" and row.get("in_recall", True)] for row in rows], np.float64).reshape(-1, 2)
     hit = yes.prod(1)
     return np.stack([hit, yes.sum(1) - hit], 1)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from eval.clients import yes_no
 from eval.clients.lmms_eval import main
-from eval.pope import POPE, metrics
+from eval.pope import POPE
 from tests.answering import saved
 from tests.harness import Instance, ModelManifest, lmms, standing_in
 
@@ -148,16 +148,17 @@ def test_its_metrics_are_ours_with_the_parser_lmms_eval(answers: tuple[str, ...]
     rng, benchmark = random.Random(0), POPE(size=1)
     rows = [{"id": str(i), "label": rng.choice(("yes", "no")), "answer": rng.choice(answers)} for i in range(300)]
     records = [yes_no.process_results(row, [row["answer"]])["pope_accuracy"] for row in rows]
-    read = [benchmark.judge(row, "lmms_eval")["prediction"] for row in rows]
-    ours = metrics(read, [row["label"] for row in rows])
-    assert yes_no.accuracy(records) == ours["accuracy"]
-    assert yes_no.precision(records) == ours["precision"]
-    assert yes_no.yes_ratio(records) == ours["yes_ratio"]
-    assert yes_no.unparsed(records) == read.count(None)
-    if None in read:  # theirs leaves them out of recall; ours counts them as missed
-        assert yes_no.recall(records) > ours["recall"]
-    else:
-        assert (yes_no.recall(records), yes_no.f1_score(records)) == (ours["recall"], ours["f1"])
+    scored = benchmark.aggregate([{**row, "split": f"part{i % 2}", "image": str(i // 6)} | benchmark.judge(row, "lmms_eval")
+                                  for i, row in enumerate(rows)])
+    assert scored.unparsed == yes_no.unparsed(records) == sum(row["answer"].strip().lower() not in ("yes", "no") for row in rows)
+    for part in (0, 1):
+        own = records[part::2]
+        found = {name: scored.scores[f"part{part}/{name}"].value for name in ("accuracy", "precision", "recall", "f1", "yes_ratio")}
+        assert found == {"accuracy": yes_no.accuracy(own), "precision": yes_no.precision(own), "recall": yes_no.recall(own),
+                         "f1": yes_no.f1_score(own), "yes_ratio": yes_no.yes_ratio(own)}
+        assert f"part{part} {yes_no.yes_ratio_of_truth(own):.4f}" in scored.remarks[-1]
+    assert scored.scores["mean/f1"].value == pytest.approx(sum(yes_no.f1_score(records[part::2]) for part in (0, 1)) / 2)
+    assert f"{scored.unparsed} answers that are neither yes nor no are wrong, and in no recall or F1" in scored.remarks[-1]
 
 
 def test_its_yes_ratio_is_that_of_the_truth_and_nothing_divides_by_zero() -> None:
