@@ -53,7 +53,7 @@ def _run(names: Sequence[tuple[str, View | None]], options: Options, benchmarks:
     for name, view in names:
         result = evaluate_together(name, benchmarks[name], model, replace(options, view=view or options.view), crew)
         if result is not None:
-            print(result.table(), flush=True)
+            print(result.table().encode(errors="backslashreplace").decode(), flush=True)
 
 
 def parse(names: Sequence[str], given: Sequence[str]) -> tuple[Options, dict[str, Benchmark]]:

@@ -8,6 +8,8 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from glob import escape
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -38,7 +40,7 @@ class Journal:
 
     @property
     def parts(self) -> list[Path]:
-        return sorted(self.path.parent.glob(f"{self.path.stem}.part*.jsonl"))
+        return sorted(self.path.parent.glob(f"{escape(self.path.stem)}.part*.jsonl"))
 
     def discard(self) -> None:
         for path in (self.path, self.timings):
@@ -59,11 +61,10 @@ class Journal:
         return found
 
     def append_as(self, rank: int) -> BinaryIO:
-        """The part of that process, open to append, cut behind its last whole line."""
+        """The part of that process, open to append, cut behind the last line that is read: what is written behind a damaged one would be lost."""
         path = self.path.with_name(f"{self.path.stem}.part{rank}.jsonl")
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[:content.rfind(b"\n") + 1] or self.header
-        if whole != content:
+        whole = b"".join(takewhile(lambda each: parsed(each) is not None, whole_lines(path))) or self.header
+        if not path.exists() or whole != path.read_bytes():
             write(path, whole)
         return path.open("ab")
 
@@ -76,7 +77,7 @@ class Journal:
 
     def clear(self) -> None:
         """Remove the parts, once their batches are in the answers file, and what a kill left of beginning one."""
-        for part in self.path.parent.glob(f"{self.path.stem}.part*.jsonl*"):
+        for part in self.path.parent.glob(f"{escape(self.path.stem)}.part*.jsonl*"):
             part.unlink(missing_ok=True)
 
     def _whole(self) -> dict[int, Done]:
@@ -117,7 +118,7 @@ def append(file: BinaryIO, index: int, done: Done) -> None:
 
 
 def line(record: Row) -> bytes:
-    return json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    return json.dumps(record, ensure_ascii=False, sort_keys=True).encode(errors="backslashreplace") + b"\n"
 
 
 def whole_lines(path: Path) -> list[bytes]:

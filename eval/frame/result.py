@@ -70,10 +70,11 @@ def untimed(result: Row) -> Row:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step, on the disk when this returns."""
+    """Replace a file in one step, on the disk when this returns. Bytes of a name that are no UTF-8, which Python holds as lone surrogates, are
+    written as JSON escapes them."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
+        file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)

@@ -35,7 +35,7 @@ def context(item: Item) -> Item:
 
 def shuffled(item: Item) -> Item:
     """The frames of each clip in an order drawn by the item's picture, the times staying where they are. A picture stays as it is."""
-    return replace(item, media=_permuted(item.media, zlib.crc32(item.picture.encode())))
+    return replace(item, media=_permuted(item.media, zlib.crc32(item.picture.encode(errors="surrogateescape"))))
 
 
 def _permuted(media: Callable[[], tuple[Media, ...]], seed: int) -> Callable[[], tuple[Media, ...]]:

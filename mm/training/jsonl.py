@@ -34,8 +34,10 @@ class JSONLines(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         row = {"step": step} | {key: value.item() if hasattr(value, "item") else value for key, value in metrics.items() if key != "step"}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: plain(value) for key, value in row.items()}) + "\n")
+        with self.path.open("ab+") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read(1) not in (b"", b"\n")  # a kill cut the last line short, and this run has not gone back to drop it
+            file.write(b"\n" * torn + json.dumps({key: plain(value) for key, value in row.items()}).encode() + b"\n")
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:

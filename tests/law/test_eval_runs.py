@@ -1,12 +1,16 @@
 """Answers are collected once, whatever kills the run, and never mixed with those of other settings."""
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eval.frame.benchmark import Item
+from eval.frame.result import write_files
 from eval.frame.runner import Mismatch, run
-from eval.frame.views import blind, context
-from tests.scripted import Scripted, items
+from eval.frame.views import VIEWS, blind, context
+from eval.report.run import lines
+from tests.scripted import Scripted, items, picture
 
 
 def test_a_question_that_splits_share_is_asked_once(tmp_path: Path) -> None:
@@ -56,6 +60,39 @@ def test_a_part_that_was_cut_at_any_byte_is_resumed(tmp_path: Path) -> None:
         assert (folder / "a.jsonl").read_bytes() == whole.read_bytes()
         assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "a.timings.jsonl"]
         (folder / "a.jsonl").unlink()
+
+
+def test_a_name_with_brackets_is_resumed_like_another(tmp_path: Path) -> None:
+    answers = tmp_path / "pope-[b]*.items.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(items(), Scripted(lambda item: "yes", batches=2), answers, {}, 8, batch_size=2)
+    model = Scripted(lambda item: "yes")
+    run(items(), model, answers, {}, 8, batch_size=2)
+    assert len(model.asked) == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pope-[b]*.items.jsonl", "pope-[b]*.items.timings.jsonl"]
+
+
+def test_nothing_is_written_behind_a_damaged_line(tmp_path: Path) -> None:
+    answers = tmp_path / "a.jsonl"
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(items(), Scripted(lambda item: "yes", batches=1), answers, {}, 8, batch_size=2)
+        with (tmp_path / "a.part0.jsonl").open("ab") as file:
+            file.write(b"\0\0\0\n")
+    model = Scripted(lambda item: "yes")
+    run(items(), model, answers, {}, 8, batch_size=2)
+    assert len(model.asked) == 9
+
+
+def test_names_and_answers_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"p\xff.jpg")
+    asked = [replace(item, picture=name) for item in items(1)]
+    rows = run(asked, Scripted(lambda item: "\ud83d\u2028yes"), tmp_path / "a.jsonl", {}, 8)
+    assert rows == run(asked, Scripted(lambda item: "not asked"), tmp_path / "a.jsonl", {}, 8)
+    assert {(row["picture"], row["answer"]) for row in rows} == {(name, "\ud83d\u2028yes")}
+    write_files(tmp_path, "a", {"rows": rows})
+    assert [row["answer"] for row in lines(tmp_path / "a.rows.jsonl")] == [row["answer"] for row in rows]
+    assert VIEWS["shuffled"](asked[0]).media()[0].frames.shape == picture()[0].frames.shape
 
 
 def test_answers_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:

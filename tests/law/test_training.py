@@ -49,6 +49,15 @@ def test_a_line_that_a_kill_cut_short_is_dropped_at_resume(tmp_path: Path) -> No
         {"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}, {"step": 3, "loss": None}]
 
 
+def test_a_row_behind_a_line_that_was_cut_short_is_not_lost_with_it(tmp_path: Path) -> None:
+    logger = JSONLines(tmp_path)
+    logger.log_metrics({"loss": 1.0}, 1)
+    with logger.path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    logger.log_metrics({"val/loss": 2.0}, 2)  # of a validation, which goes back nowhere
+    assert [json.loads(line) for line in logger.path.read_text().splitlines()[::2]] == [{"step": 1, "loss": 1.0}, {"step": 2, "val/loss": 2.0}]
+
+
 def test_a_second_stage_starts_with_the_weights_of_the_first(tmp_path: Path) -> None:
     first = run(tmp_path / "first", "--trainer.max_steps", "1")
     second = run(tmp_path / "second", "--trainer.max_steps", "1", "--config", "configs/stage/align.yaml",
