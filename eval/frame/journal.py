@@ -63,7 +63,8 @@ class Journal:
     def append_as(self, rank: int) -> BinaryIO:
         """The part of that process, open to append, cut behind the last line that is read: what is written behind a damaged one would be lost."""
         path = self.path.with_name(f"{self.path.stem}.part{rank}.jsonl")
-        whole = b"".join(takewhile(lambda each: parsed(each) is not None, whole_lines(path))) or self.header
+        read = list(takewhile(parsed, whole_lines(path)))
+        whole = b"".join(read) or self.header
         if not path.exists() or whole != path.read_bytes():
             write(path, whole)
         return path.open("ab")

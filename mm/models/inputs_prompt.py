@@ -53,9 +53,15 @@ class InputsPrompt(Prompt):
     def continuation(self) -> ModelContinuation:
         is_bare = not self.rules and levers_of(text_decoder(self.model)) is None  # nothing is to be put on or taken off
         rules = seeing(self.model, self.inputs, self.rules)
-        if self.recorder is None and (rules is None or is_bare):
+        if self.recorder is None and (rules is None or is_bare) and not self._is_mapped:
             return ModelContinuation(self.model, self.inputs)
         return ModelContinuation(self.model, self.inputs, partial(under, self.model, rules, self.recorder))
+
+    @property
+    def _is_mapped(self) -> bool:
+        """Whether the map of these prompts lies on the model: it is then told which of them go on."""
+        levers = levers_of(text_decoder(self.model))
+        return levers is not None and levers.plan is not None and levers.plan.tokens is not None
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer().decode(list(ids), skip_special_tokens=True)).strip()
@@ -100,7 +106,7 @@ class InputsPrompt(Prompt):
 
 
 def under(model: PreTrainedModel, rules: Sequence[Rule] | None, recorder: Recorder | None, session: Session | None) -> Steering[PreTrainedModel]:
-    return steer(model, reweight=rules, recorder=recorder)
+    return steer(model, reweight=rules, recorder=recorder, tokens=None if session is None else session.plan.tokens)
 
 
 def ends_of(model: PreTrainedModel) -> tuple[int, ...]:

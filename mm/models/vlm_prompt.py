@@ -81,7 +81,7 @@ class VLMPrompt(Prompt):
     @property
     def shares(self) -> bool:
         vlm, rules = self.vlm, self.vlm.reweight if self.rules is None else self.rules
-        looks = any("columns" in rule.needs for rule in rules if not rule.is_neutral)
+        looks = any(wants_whole(rule) for rule in rules)
         return vlm.streams is None and keeps_all(vlm.language.model) and vlm.mask.shares_image_prefix and not looks
 
     def continuation(self) -> Continuation:
@@ -176,6 +176,11 @@ class Active:
         stack.enter_context(activated(self.plan if session is None else session.plan))
         stack.enter_context(showing(self.sources))
         return stack
+
+
+def wants_whole(rule: Rule) -> bool:
+    """Whether it must see a prompt in one piece, so that nothing can be read before the rest is there."""
+    return not rule.is_neutral and (rule.wants_whole or "columns" in rule.needs)
 
 
 def reworded(sample: Sample, change: Wording) -> Sample:

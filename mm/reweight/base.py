@@ -20,6 +20,8 @@ class Rule:
     first_layer, last_layer: the layers it acts in, both inclusive; negative ones are counted from the end, -1 is the last.
     needs: what `groups` wants besides the token map: "hidden", the states that enter the layer, "columns", the keys' mean weights.
     decoded_group: the group of keys that follow the prompt.
+    wants_whole: what it does depends on rows of the prompt that stand before its own, so that the prompt must be read in one piece. A rule that needs
+    "columns" wants that too.
     shares_rows: what it does to a question does not depend on other questions in the row, so that they may share a picture. A rule says so itself.
 
     A rule object belongs to the model that it was last bound to: give models of other depths rules of their own.
@@ -27,6 +29,7 @@ class Rule:
 
     needs: frozenset[Literal["hidden", "columns"]] = frozenset()
     decoded_group: int = 0
+    wants_whole: bool = False
     shares_rows: bool = False
     first_layer: int = 0
     last_layer: int = -1

@@ -23,10 +23,11 @@ class CMAI(RowRule):
 
     Focus of row i on image token j: `sum_t a_it A_tj` over text rows t of the same prompt that come after an image, a their weights in row i,
     normalised (per head, our choice). Answers are not touched (our choice): their focus would need the weights of all earlier rows while decoding.
-    The prompt must be read in one piece. Which pairs are inhibited is a constant for gradients. Memory is O(text rows x N).
+    The prompt must be read in one piece, or ValueError. Which pairs are inhibited is a constant for gradients. Memory is O(text rows x N).
     """
 
     together = True
+    wants_whole = True
     shares_rows = True
 
     def __init__(self, quantile: float = 0.5, keep: float = 0.0, first_layer: int = 2, last_layer: int = -1) -> None:
@@ -50,6 +51,9 @@ class CMAI(RowRule):
         weights = scores.detach().softmax(-1).nan_to_num(0.0)
         first = int(rows.index[0, 0] - keys.index[0, 0])  # the rows as keys
         own = self.rows(rows)[:, None, None]
+        if first and bool(self.rows(keys[:, :first]).any()):
+            raise ValueError(f"{self!r} needs the weights of all text rows behind an image, and the first {first} tokens were read before; read the "
+                             "prompt in one piece: prefill without chunks, and every turn of a dialogue anew")
         among = weights[..., first:first + rows.shape[1]] * own
         among = among / among.sum(-1, keepdim=True).clamp(min=torch.finfo(among.dtype).tiny)
         image = keys.is_vision[:, None, None] & (scores > -torch.inf)

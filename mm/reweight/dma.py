@@ -44,6 +44,7 @@ class DMA(nn.Module, KeyChoice):
         self.block = block
         self.form = form
         self.shares_rows = form == "per_query"
+        self.wants_whole = form != "per_query"
         self.first_layer = first_layer
         self.last_layer = last_layer
         self.register_parameter("strength", None)

@@ -25,7 +25,8 @@ class MODA(nn.Module, KeyRewrite):
     questions are refused, and a prompt is read in one piece.
     """
 
-    shares_rows = False  # image keys read their question
+    wants_whole = True  # image keys read their question
+    shares_rows = False
     ratio: nn.Parameter | None
     map: nn.Parameter | None
 

@@ -48,7 +48,7 @@ class FeatureCache:
         device = pixels.device.type
         precision = str(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else ""
         name = f"{self.fingerprint(encoder)}{precision}{list(levels) or ''}"
-        keys = [hashlib.sha256(name.encode() + frame.numpy().tobytes()).hexdigest() for frame in pixels.cpu()]
+        keys = [hashlib.sha256(name.encode() + content(frame)).hexdigest() for frame in pixels]
         found = {key: self.get(key) for key in dict.fromkeys(keys)}
         missing = [key for key, features in found.items() if features is None]
         if missing:

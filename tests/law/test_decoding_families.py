@@ -4,8 +4,9 @@ import torch
 
 import mm
 from mm.decoding import VCD, Plain, decoded
+from mm.models import token_map
 from mm.models.inputs_prompt import InputsPrompt
-from mm.reweight import PAI
+from mm.reweight import ACT, PAI, Rule
 from tests.families import FAMILIES
 
 PROMPTS = ("ssIqq", "sIIqqqq")
@@ -95,3 +96,21 @@ def test_prompts_padded_on_the_right_are_refused() -> None:
     family = FAMILIES["llava"]
     with pytest.raises(ValueError, match="pad prompts on the left"):
         decoded(InputsPrompt(family.model(), family.inputs(PROMPTS, left=False)).continuation(), (), 2)
+
+
+@pytest.mark.parametrize("rule", [PAI(0.9, first_layer=0), ACT(0.4, 0.02, first_layer=0)], ids=["pai", "act"])
+def test_rows_that_leave_take_their_part_of_a_map_that_lies_on_the_model(rule: Rule) -> None:
+    family = FAMILIES["llava"]
+    model, inputs = family.model(), family.inputs(["ssIqqq", "Iqq", "sIqqqq"])
+    with mm.steer(model, reweight=[rule]):
+        read = InputsPrompt(model, inputs).continuation()
+        wanted = [read.begin(), read.step(torch.tensor([40, 41, 42]))]
+        read.select(torch.tensor([2, 0]))
+        wanted += [read.step(torch.tensor([43, 44])), read.step(torch.tensor([45, 46]))]
+    with mm.steer(model, reweight=[rule], tokens=token_map(model, inputs)):
+        mapped = InputsPrompt(model, inputs).continuation()
+        found = [mapped.begin(), mapped.step(torch.tensor([40, 41, 42]))]
+        mapped.select(torch.tensor([2, 0]))
+        found += [mapped.step(torch.tensor([43, 44])), mapped.step(torch.tensor([45, 46]))]
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other)

@@ -211,3 +211,14 @@ def test_training_on_kept_features_is_training_without(tmp_path: Path) -> None:
     refused = run(tmp_path / "trains", "--trainer.max_steps", "1", *option)
     assert refused.code != 0
     assert "ConvViT has parameters that train" in refused.text
+
+
+def test_pixels_in_half_precision_are_found_again(tmp_path: Path) -> None:
+    """As a branch of VCD has them on a model in bfloat16."""
+    vision, noised = encoder().bfloat16(), frames(1, 2).bfloat16() + 0.5
+    plain = vision(noised)
+    vision.cache = FeatureCache(str(tmp_path))
+    assert torch.equal(vision(noised), plain)
+    before = vision.computed
+    assert torch.equal(vision(noised), plain)
+    assert vision.computed == before

@@ -13,9 +13,10 @@ from mm.models.pretrained import PretrainedVLM
 from mm.models.pretrained.prompt import PretrainedPrompt
 from mm.models.vlm_prompt import VLMPrompt
 from mm.positions import Restart
-from mm.reweight import PAI, HeadGate, Rule, ZeroTuning
+from mm.reweight import ACT, CMAI, MODA, PAI, HeadGate, Rule, ZeroTuning
 from mm.sample import Media, Sample, Turn
 from tests.answering import made
+from tests.law.test_paint import llava
 from tests.processors import directory
 
 ALIKE = ("What do you", "What do you see ?", "What do you see ? Is there")
@@ -45,6 +46,36 @@ def test_the_end_of_a_trunk_predicts_no_answer(rule: str) -> None:
     assert isinstance(together, Trunks)
     alone = torch.cat([VLMPrompt(vlm, [sample], rules=rules).continuation().begin() for sample in asked])
     torch.testing.assert_close(together.begin(), alone, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [CMAI, MODA, ACT])
+def test_a_rule_that_wants_the_whole_prompt_shares_none_of_it(kind: type[CMAI | MODA | ACT], tmp_path: Path) -> None:
+    """Words that questions begin with alike would be read before the others, and what the rule makes of these would differ."""
+    rule = ACT(threshold=0.02, first_layer=0) if kind is ACT else kind(first_layer=0)
+    vlm = made(ImageBlock(), Restart(), Branches())
+    if isinstance(rule, MODA):
+        vlm.language.rules([rule])  # it has parameters once it knows the model
+        torch.manual_seed(0)
+        for parameter in rule.parameters():
+            torch.nn.init.normal_(parameter)
+    asked = samples(("<image>is there a star ?", "<image>is there a ring ?", "<image>is there a red moon ?"))
+    together = VLMPrompt(vlm, asked, rules=[rule])
+    assert not together.shares
+    alone = torch.cat([VLMPrompt(vlm, [sample], rules=[rule]).continuation().begin() for sample in asked])
+    torch.testing.assert_close(together.continuation().begin(), alone, atol=2e-5, rtol=1e-5)
+    if kind is not MODA:  # which knows the other model now
+        pretrained = PretrainedVLM.load(directory("llava", tmp_path))
+        with mm.steer(pretrained.model, reweight=[rule]):
+            assert not read_as_alone(pretrained, samples(tuple(f"<image>\n{question}" for question in ALIKE)))
+
+
+def test_cmai_says_that_it_cannot_go_on_behind_words_whose_weights_are_gone() -> None:
+    batch = llava().inputs(["sIqqqq"])
+    with mm.steer(model := llava().model(), reweight=[CMAI(first_layer=0)]):
+        whole = model.generate(**batch, max_new_tokens=3, do_sample=False)
+        assert whole.shape[1] == batch["input_ids"].shape[1] + 3
+        with pytest.raises(ValueError, match=r"CMAI\(first_layer=0\) needs the weights of all text rows behind an image"):
+            model.generate(**batch, max_new_tokens=3, do_sample=False, prefill_chunk_size=19)
 
 
 @pytest.mark.parametrize("rule", RULES)

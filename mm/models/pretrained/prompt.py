@@ -16,7 +16,7 @@ from mm.models.inputs_prompt import InputsPrompt, repacked
 from mm.models.pretrained.vlm import PretrainedVLM
 from mm.models.prompt import Picture, Pixels, Prompt, Wording
 from mm.models.trunk_cache import keeps_all
-from mm.models.vlm_prompt import AHEAD, pictured, reworded
+from mm.models.vlm_prompt import AHEAD, pictured, reworded, wants_whole
 from mm.reweight import Rule
 from mm.sample import Sample
 from mm.tokens import TokenMap
@@ -134,10 +134,10 @@ class PretrainedPrompt(Prompt):
         levers = levers_of(text_decoder(model))
         plan = None if levers is None else levers.plan
         mask: Any = None if plan is None else plan.mask
-        if self.recorder is not None or (plan is not None and plan.recorder is not None):
+        if self.recorder is not None or (plan is not None and (plan.recorder is not None or plan.tokens is not None)):
             return False
         hides = (mask is None and model.config.model_type not in SEES_QUESTION) or (mask is not None and mask.shares_image_prefix and mask.chunkable)
-        return hides and keeps_all(model) and not any("columns" in rule.needs for rule in self._rules)
+        return hides and keeps_all(model) and not any(wants_whole(rule) for rule in self._rules)
 
 
 def without_answer(sample: Sample) -> Sample:
