@@ -9,13 +9,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from data.world import Scenes, question_set
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.choices import grouped, share
 from eval.frame.files import picture_in
 from eval.frame.intervals import Score, clustered
 from eval.frame.pairs import load
-from eval.frame.world import pictures
+from eval.frame.world import asked
 from eval.parsers import reader
 
 Part = Literal["full", "perception", "cognition", "hallucination"]
@@ -67,12 +66,11 @@ class MME(Benchmark):
             for pair in load(Path(self.data), Path(pictures_in), TASKS[self.part]) for number, (question, label) in enumerate(pair.questions, 1)]
 
     def _of_world(self) -> list[Item]:
-        scenes, split = pictures(self.size, "test", self.seed), Scenes("test", self.size, self.seed)
         return [
-            Item(f"{task}/{row.scene}/{row.question.answer}", scene.name, scene.media, f"<image>\n{row.question.text}{self.suffix}",
-                 {"task": task, "pair": f"{task}/{row.scene}", "image": scene.name, "question": row.question.text, "label": row.question.answer},
+            Item(f"{task}/{scene.number}/{question.answer}", scene.name, scene.media, f"<image>\n{question.text}{self.suffix}",
+                 {"task": task, "pair": f"{task}/{scene.number}", "image": scene.name, "question": question.text, "label": question.answer},
                  ("yes", "no"), scene.context, task)
-            for task, kind in WORLD.items() for row in question_set(split, kind) for scene in (scenes[row.scene],)]
+            for task, kind in WORLD.items() for scene, question in asked(kind, self.size, "test", self.seed)]
 
     def judge(self, row: Row, parser: str) -> Row:
         prediction = parse(row["answer"], parser)

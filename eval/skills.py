@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from data.world import Scenes, question_set
 from data.world.splits import Name
 from eval.frame.benchmark import Benchmark, Item, Row, Scored
 from eval.frame.calibration import WORLD, calibration
 from eval.frame.intervals import Score, proportion
-from eval.frame.world import pictures
+from eval.frame.world import asked
 from eval.parsers import reader
 
 KINDS: Mapping[str, tuple[Name, str]] = {  # metric -> split of the world, kind of question
@@ -37,14 +36,12 @@ class Skills(Benchmark):
         self.max_new_tokens = max_new_tokens
 
     def items(self) -> list[Item]:
-        found = []
+        found: list[Item] = []
         for kind, (split, task) in KINDS.items():
-            scenes = pictures(self.size, split, self.seed)
-            for row in question_set(Scenes(split, self.size, self.seed), task):
-                picture, asked = scenes[row.scene], row.question
-                found.append(Item(
-                    f"{kind}/{row.scene}/{asked.answer}", picture.name, picture.media, f"<image>\n{asked.text}",
-                    {"kind": kind, "text": asked.text, "label": asked.answer}, WORLD, picture.context, kind))
+            found += [Item(
+                f"{kind}/{picture.number}/{question.answer}", picture.name, picture.media, f"<image>\n{question.text}",
+                {"kind": kind, "text": question.text, "label": question.answer}, WORLD, picture.context, kind)
+                for picture, question in asked(task, self.size, split, self.seed)]
         return found
 
     def judge(self, row: Row, parser: str) -> Row:

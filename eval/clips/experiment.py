@@ -12,10 +12,9 @@ from eval.clips.arms import ARMS
 from eval.clips.cost import Cost, cost
 from eval.frame.benchmark import Row
 from eval.frame.model import Model
-from eval.frame.result import Result, write
+from eval.frame.result import Result, finite, write
 from eval.laboratory.arms import Arm
 from eval.laboratory.comparing import compare, judged
-from eval.laboratory.laboratory import plain
 from eval.laboratory.measures import Measure, every
 from eval.laboratory.training import ROOT, Fit, is_trained, program, run_dir
 from eval.report.run import Filed
@@ -58,7 +57,7 @@ class Experiment:
             for arm in self.arms:
                 self._train(arm, seed)
         answers = {(arm.name, frames): [self._ask(arm, seed, frames) for seed in self.seeds] for arm in self.arms for frames in self._lengths}
-        found = plain({
+        found = finite({
             "arms": [asdict(arm) for arm in self.arms], "seeds": self.seeds, "budget": asdict(self.budget), "config": CONFIG,
             "levels": [self._level(arm, frames, answers[arm.name, frames]) for arm in self.arms for frames in self._lengths],
             "comparisons": comparisons(self.arms, self._lengths, answers), "costs": {arm.name: asdict(self._cost(arm)) for arm in self.arms},

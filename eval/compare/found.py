@@ -1,5 +1,4 @@
 """The findings as plain JSON values: everything that the table and the page show, and what produced it."""
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +7,7 @@ from eval.compare.comparing import ALPHA, Against
 from eval.compare.runs import Run
 from eval.compare.same import besides, harmless, method
 from eval.frame.benchmark import Row
+from eval.frame.result import finite
 from mm.versions import revision, versions
 
 COST = ("tokens_per_second", "forwards_per_token", "peak_memory_mb")
@@ -18,7 +18,7 @@ FAMILY = ("accuracy of each part of a benchmark with right and wrong answers; CH
 def found(runs: Sequence[Run], against: Against, remarks: Sequence[str], draws: int, seed: int, seconds: float) -> Row:
     """NaN is None there, as JSON has no such number."""
     tests = [each for each in against.comparisons if each.is_primary]
-    return plain({
+    return finite({
         "baseline": runs[0].name, "runs": [_run(run) for run in runs],
         "differs": [{"run": run.name, "method": [asdict(each) for each in method(runs[0], run)],
                      "besides": [asdict(each) for each in besides(runs[0], run)],
@@ -41,11 +41,3 @@ def cost(result: object) -> dict[str, Any]:
     """What a result says of the cost of its answers; nothing in results of older versions."""
     stated = getattr(result, "cost", None)
     return dict(stated) if isinstance(stated, Mapping) else {}
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

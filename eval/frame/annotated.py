@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.world import Scenes, question_set
 from data.world import vocabulary as words
 from data.world.sampling import HOME
 from eval.frame.benchmark import Row
 from eval.frame.clips import with_fields
 from eval.frame.files import records
-from eval.frame.world import CAPTION_QUESTION, EXISTENCE_QUESTION, Picture, pictures
+from eval.frame.world import CAPTION_QUESTION, EXISTENCE_QUESTION, Picture, asked, pictures
 from eval.text.associations import Associations
 
 DIMENSIONS = {  # official type -> what it asks about. Relations that do not hold have a type name of their own
@@ -65,19 +64,19 @@ def world(size: int, seed: int = 0) -> Annotated:
     Every scene that can be asked a kind is asked it once truly and once falsely, and of each absent shape that its background makes likely whether it
     is there. As in the official files, relations that hold and others are of two types.
     """
-    scenes, split = pictures(size, "test", seed), Scenes("test", size, seed)
+    scenes = pictures(size, "test", seed)
     rows: list[Row] = [{"image": scene.name, "query": CAPTION_QUESTION, "type": "generative", "truth": list(scene.shapes), "hallu": expected(scene)}
                        for scene in scenes]
 
-    def asked(kind: str, true: str, false: str) -> list[Row]:
-        return [{"image": scenes[row.scene].name, "query": row.question.text, "type": true if row.question.truth else false,
-                 "truth": row.question.answer} for row in question_set(split, kind)]
+    def rows_of(kind: str, true: str, false: str) -> list[Row]:
+        return [{"image": scene.name, "query": question.text, "type": true if question.truth else false, "truth": question.answer}
+                for scene, question in asked(kind, size, "test", seed)]
 
     for kind, name in (("attribute", "state"), ("number", "number")):
-        rows += asked(kind, f"discriminative-attribute-{name}", f"discriminative-attribute-{name}")
+        rows += rows_of(kind, f"discriminative-attribute-{name}", f"discriminative-attribute-{name}")
     rows += [{"image": scene.name, "query": EXISTENCE_QUESTION.replace("a {}", words.a(shape)), "type": "discriminative-hallucination",
               "truth": words.NO} for scene in scenes for shape in expected(scene)]
-    rows += asked("relation", "discriminative-relation", "relation")
+    rows += rows_of("relation", "discriminative-relation", "relation")
     related = {node: others for node, *others in (line.split(", ") for line in words.SYNONYMS)}
     return Annotated([row_of({"id": number, **row}, f"row {number} of the world") for number, row in enumerate(rows, 1)], Associations(related),
                      {scene.name: scene for scene in scenes})

@@ -38,7 +38,7 @@ class Result:
         benchmark: str, scored: Scored, parser: str, settings: Row, lever: Row | None, config: Row, cost: Row,
     ) -> "Result":
         return Result(
-            benchmark, {name: {key: _finite(value) for key, value in asdict(score).items()} for name, score in scored.scores.items()}, scored.n,
+            benchmark, {name: finite(asdict(score)) for name, score in scored.scores.items()}, scored.n,
             scored.unparsed, list(scored.remarks), parser, settings, lever, config, dict(versions()), revision(), cost)
 
     def save(self, path: Path) -> None:
@@ -98,5 +98,10 @@ def _tabbed(row: Row) -> str:
     return "\t".join(re.sub(r"[\t\r\n]", " ", str(value)) for value in row.values())
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def finite(value: Any) -> Any:
+    """Plain values, tuples as lists, with None in place of every number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value

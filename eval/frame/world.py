@@ -1,8 +1,9 @@
 """The procedural world as benchmarks see it: pictures by number, their truth, and how the world asks."""
 from dataclasses import dataclass
 
-from data.world import Scene, Scenes
+from data.world import Scene, Scenes, question_set
 from data.world import vocabulary as words
+from data.world.questions import Question
 from data.world.render import render
 from data.world.splits import Name
 from eval.text.synonyms import Synonyms
@@ -38,3 +39,9 @@ def pictures(size: int, split: Name = "test", seed: int = 0) -> list[Picture]:
     """The first `size` scenes of a split."""
     scenes = Scenes(split, size, seed)
     return [Picture(scenes.name(i), i, scenes.scene(i)) for i in range(size)]
+
+
+def asked(task: str, size: int, split: Name = "test", seed: int = 0) -> list[tuple[Picture, Question]]:
+    """Questions of one kind about the first `size` scenes of a split: each that can be asked it is asked it once truly and once falsely."""
+    scenes = pictures(size, split, seed)
+    return [(scenes[row.scene], row.question) for row in question_set(Scenes(split, size, seed), task)]

@@ -1,16 +1,14 @@
 """The whole experiment: train every arm with every seed, ask all of them the same questions, compare each with its control."""
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from eval.frame.benchmark import Row
-from eval.frame.result import write
+from eval.frame.result import finite, write
 from eval.laboratory.activations import activations
 from eval.laboratory.arms import ARMS
 from eval.laboratory.comparing import Comparison, compare, judged
@@ -83,7 +81,7 @@ class Laboratory:
     def _findings(self, answers: Mapping[str, BySeed], ruled: Mapping[str, BySeed]) -> Row:
         trained = [(arm.name, arm.control) for arm in ARMS if arm.control]
         reading = [run_dir(self.out, READS, seed) for seed in self.seeds]
-        return plain({
+        return finite({
             "trained": [asdict(each) for each in family(trained, answers)],
             "training_free": [asdict(each) for each in family([(rule.name, READS) for rule in RULES], {**answers, **ruled})],
             "effects": {name: effect(answers[READS], found) for name, found in ruled.items()},
@@ -113,12 +111,3 @@ def effect(before: BySeed, after: BySeed) -> Row:
 def curve(run: Path) -> list[Row]:
     """Steps, loss and share of answer tokens right of a run, as it was logged."""
     return [{key: row[key] for key in CURVE} for row in lines(run / "metrics.jsonl") if all(row.get(key) is not None for key in CURVE)]
-
-
-def plain(value: Any) -> Any:
-    """JSON has no number that is not finite: None in its place."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -127,6 +127,9 @@ class Reading:
         session = self.session
         if self.reads_prompt and self.finders(layer):
             self.see(layer, None, Call(q, k, q, mask, causal, scale, self.tokens(slice(0, self.stop)), self.start))
+        for index in rules:
+            if not rewrites_keys(rule := session.rules[index]):
+                session.check_seen((index, layer), rule, self.start)
         return [Active(rule, session.groups.get((index, layer)), self._rows(index), rule.head_mask(layer, q.shape[1]), layer)
                 for index in rules if not rewrites_keys(rule := session.rules[index]) and session.acting.get((index, layer), True)]
 

@@ -19,6 +19,8 @@ from mm.tokens import Role, TokenMap
 
 AHEAD = 64  # decoded tokens that a map is extended by at once: a step then costs slices, no concatenation
 HOME = "mm_session"  # attribute of a cache
+OTHER_LEVERS = ("these rows go on behind a prompt that they share, and it was read under other levers; pull them before the prompts are read, and "
+                "leave them until the answers are there")
 WATCHED = -1  # in place of a rule's index: the grouping that a recorder watches
 
 
@@ -130,9 +132,8 @@ class Session:
         found: None if there is nothing to do. Answers count as decoded tokens do. ValueError where the rule has not seen those others.
         """
         looked, before = self.looked.get(place, 0), self.groups.get(place)
-        if looked == 0 < start:
-            raise ValueError(f"{rule!r} has not seen the first {start} tokens of the prompt in layer {place[1]}; "
-                             "read the prompt under the same levers")
+        if looked == 0:
+            self.check_seen(place, rule, start)
         self.looked[place] = start + tokens.shape[1]
         if found is None:
             return
@@ -143,6 +144,12 @@ class Session:
             earlier = found.new_empty(*found.shape[:-1], 0) if before is None else before
             before = torch.nn.functional.pad(earlier, (0, gap), value=rule.decoded_group)
         self.groups[place] = found if before is None else torch.cat([before, found], -1)
+
+    def check_seen(self, place: tuple[int, int], rule: object, start: int) -> None:
+        """ValueError where there are tokens before `start` that the rule has not looked at."""
+        if self.looked.get(place, 0) == 0 < start:
+            raise ValueError(f"{rule!r} has not seen the first {start} tokens of the prompt in layer {place[1]}; "
+                             "read the prompt under the same levers")
 
     def spans_of(self, index: int) -> Sequence[Span]:
         """Which keys of the prompt rule `index` rewrites."""
@@ -164,7 +171,8 @@ def session_for(plan: Plan, cache: Any, start: int, count: int, batch: int, prom
     """The session of a call that reads `count` tokens behind `start` cached ones: a new one, or the one on `cache`, continued where need be.
 
     prompt: map of everything up to the answer, where it is known beforehand. chunk: of what this call reads, where only that is. Neither: decoded
-    text. ValueError for a map made for another batch, and for a cache that was filled without these levers, of whose tokens nothing is known.
+    text. ValueError for a map made for another batch, for a cache that was filled without these levers, of whose tokens nothing is known, and for
+    rows that share keys which were read under others.
     """
     session: Session | None = getattr(cache, HOME, None)
     if start == 0:
@@ -177,6 +185,8 @@ def session_for(plan: Plan, cache: Any, start: int, count: int, batch: int, prom
                              "read the prompt under mm.steer too, or give its map (tokens=...)")
         session = Session(plan, repeated(plan.tokens, batch), plan.tokens)
     elif session.plan != plan:
+        if session.trunk is not None:
+            raise ValueError(OTHER_LEVERS)
         session = Session(plan, session.base, session.prompt)
     if session.base.shape[0] != batch:
         raise ValueError(f"the active plan describes {session.base.shape[0]} rows and the model reads {batch}; activate a plan made for this batch")

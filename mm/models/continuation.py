@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from mm.attention.session import HOME, Session
+from mm.attention.plan import active_plan
+from mm.attention.session import HOME, OTHER_LEVERS, Session
 from mm.attention.trunk import Trunk
 from mm.attention.visibility import Visibility
+from mm.language.anatomy import text_decoder
 from mm.language.arguments import CACHE
+from mm.language.door import levers_of
 from mm.models.aside import aside
 from mm.models.modes import evaluating
 from mm.models.trunk_cache import behind, is_shareable
@@ -130,10 +133,18 @@ class ModelContinuation(Continuation):
     def _read(self, inputs: dict[str, Any]) -> Tensor:
         """One pass; the last token's logits."""
         with aside(self.model), evaluating(self.model), self.around(self.session):
+            if self.session is not None and self.session.trunk is not None and not self._is_levered:
+                raise ValueError(OTHER_LEVERS)
             output = self.model(**inputs, logits_to_keep=1, return_dict=True)
         logits: Tensor = output.logits[:, -1].float()
         self.count(len(logits))
         return logits
+
+    @property
+    def _is_levered(self) -> bool:
+        """Whether attention would know of a trunk: the model is on the seam, and a plan is active."""
+        levers = levers_of(text_decoder(self.model))
+        return active_plan() is not None or (levers is not None and levers.plan is not None)
 
     def count(self, rows: int) -> None:
         """A row that goes on behind a shared trunk has read it with its first pass."""

@@ -1,12 +1,14 @@
 """Rules for the rows that predict an answer leave the end of a shared trunk alone, and questions that part before a picture share nothing."""
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import mm
-from mm.masks import Causal, ImageBlock
+from mm.masks import Causal, ImageBlock, SinkWindow
 from mm.models import Branches
 from mm.models.continuation import Trunks
 from mm.models.pretrained import PretrainedVLM
@@ -92,3 +94,27 @@ def test_the_end_of_a_trunk_of_a_pretrained_model_predicts_no_answer(name: str, 
 def test_questions_that_part_before_a_picture_share_nothing(questions: tuple[str, ...], tmp_path: Path) -> None:
     vlm = PretrainedVLM.load(directory("llava", tmp_path))
     assert not read_as_alone(vlm, samples(questions, questions[0].count("<image>")))
+
+
+@pytest.mark.parametrize("then", [{"reweight": [PAI(first_layer=0)]}, {"mask": SinkWindow(1, 2)}, None], ids=["a rule", "a mask", "none"])
+def test_levers_that_change_while_a_prompt_is_shared_are_refused(then: dict[str, Any] | None, tmp_path: Path) -> None:
+    """The keys that are shared know nothing of them; where none are shared, rows go on under what is there, but for a rule that has not looked at
+    them."""
+    vlm = PretrainedVLM.load(directory("llava", tmp_path))
+    asked = samples(tuple(f"<image>\n{question}" for question in ALIKE))
+    with mm.steer(vlm.model, mask=Causal()):
+        shared, alone = PretrainedPrompt(vlm, asked).continuation(), PretrainedPrompt(vlm, asked[:1]).continuation()
+        ids = [each.begin().argmax(-1) for each in (shared, alone)]
+        with mm.steer(vlm.model, **then) if then else nullcontext():
+            if then and "reweight" in then:
+                with pytest.raises(ValueError, match=r"PAI\(first_layer=0\) has not seen the first 12 tokens of the prompt"):
+                    alone.step(ids[1])
+            elif then:
+                alone.step(ids[1])
+            if then:
+                with pytest.raises(ValueError, match="read under other levers"):
+                    shared.step(ids[0])
+    if then is None:
+        alone.step(ids[1])
+        with pytest.raises(ValueError, match="read under other levers"):
+            shared.step(ids[0])
