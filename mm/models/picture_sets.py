@@ -45,25 +45,26 @@ def picture_sets(model: VLM | PreTrainedModel, pixels: Tensor, images: Sequence[
 
 
 def seen_by(rules: Sequence[Rule], vlm: VLM, batch: Batch) -> Sequence[Rule]:
-    """The rules, those that want the sets of pictures with the sets of these; the very same where none does."""
+    """The rules, those that want the sets of pictures with the sets of these; the very same where none does. ValueError where there are none to
+    have."""
     if not len(batch.pixels) or not any(wants_sets(rule) for rule in rules):
         return rules
     images = batch.tokens.is_vision.sum(1) // one_token_a_patch(vlm)
-    return vlm.language.rules(with_sets(rules, picture_sets(vlm, batch.pixels, images.tolist())))
+    return vlm.language.rules(with_sets(rules, vlm, batch.pixels, images.tolist()))
 
 
 def seeing(model: PreTrainedModel, inputs: Mapping[str, Any], rules: Sequence[Rule] | None = None) -> Sequence[Rule] | None:
     """The rules, or for None those that lie on the model, with the sets of these inputs' pictures; None where there is nothing to put in their
-    place."""
+    place. ValueError where there are none to have."""
     levers = levers_of(text_decoder(model))
     plan = None if levers is None else levers.plan
     given: Sequence[Any] = rules if rules is not None else () if plan is None else plan.rules or ()
     pixels = inputs.get("pixel_values")
     if pixels is None or not any(wants_sets(rule) for rule in given):
         return rules
-    tower_and_pixels = pretrained_tower(model, pixels)  # refuses first
+    pretrained_tower(model, pixels)  # refuses another family, before its tokens are counted
     images = token_map(model, inputs).is_vision.sum(1) // patches_of(model)
-    return tuple(with_sets(given, picture_sets(model, tower_and_pixels[1], images.tolist())))
+    return tuple(with_sets(given, model, pixels, images.tolist()))
 
 
 def under_sets(model: PreTrainedModel, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
@@ -76,7 +77,11 @@ def wants_sets(rule: Rule) -> bool:
     return isinstance(rule, PAINT) and rule.sets is None and not rule.is_neutral
 
 
-def with_sets(rules: Sequence[Rule], sets: Tensor) -> list[Rule]:
+def with_sets(rules: Sequence[Rule], model: VLM | PreTrainedModel, pixels: Tensor, images: Sequence[int]) -> list[Rule]:
+    try:
+        sets = picture_sets(model, pixels, images)
+    except TypeError as error:  # a lever that this model cannot have is a wrong choice of its user, like one that asks for a layer too many
+        raise ValueError(f"PAINT cannot act: {error}") from error
     return [rule.on(sets) if isinstance(rule, PAINT) and wants_sets(rule) else rule for rule in rules]
 
 
