@@ -72,12 +72,13 @@ def test_a_rule_that_wants_the_whole_prompt_shares_none_of_it(kind: type[CMAI | 
 
 
 def test_cmai_says_that_it_cannot_go_on_behind_words_whose_weights_are_gone() -> None:
-    batch = llava().inputs(["sIqqqq"])
-    with mm.steer(model := llava().model(), reweight=[CMAI(first_layer=0)]):
-        whole = model.generate(**batch, max_new_tokens=3, do_sample=False)
-        assert whole.shape[1] == batch["input_ids"].shape[1] + 3
+    model, batch = llava().model(), llava().inputs(["sIqqqq"])
+    ids, real = batch["input_ids"], batch["attention_mask"]
+    with torch.no_grad(), mm.steer(model, reweight=[CMAI(first_layer=0)]):
+        assert model.generate(**batch, max_new_tokens=3, do_sample=False).shape[1] == ids.shape[1] + 3
+        begun = model(**{**batch, "input_ids": ids[:, :-2], "attention_mask": real[:, :-2]}, use_cache=True)
         with pytest.raises(ValueError, match=r"CMAI\(first_layer=0\) needs the weights of all text rows behind an image"):
-            model.generate(**batch, max_new_tokens=3, do_sample=False, prefill_chunk_size=19)
+            model(input_ids=ids[:, -2:], attention_mask=real, past_key_values=begun.past_key_values)
 
 
 @pytest.mark.parametrize("rule", RULES)
