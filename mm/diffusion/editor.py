@@ -157,6 +157,7 @@ def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> A
     from diffusers import DiffusionPipeline
 
     import mm.diffusion.codec  # noqa: F401 a pipeline may name it, and diffusers imports nothing for a folder's sake
+    from mm.diffusion.quiet import quiet
 
     if not (Path(folder) / "model_index.json").is_file():
         raise ValueError(f"{folder} holds no pipeline of diffusers: model_index.json is missing; give a folder that `save_pretrained` wrote")
@@ -164,7 +165,8 @@ def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> A
     if dtype and not isinstance(kind, torch.dtype):
         raise ValueError(f"{dtype!r} is no dtype of torch; use float32, bfloat16 or float16")
     try:
-        pipe = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True)
+        with quiet():
+            pipe = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ValueError(f"cannot load the pipeline {folder}: {error}") from error
     pipe.set_progress_bar_config(disable=True)

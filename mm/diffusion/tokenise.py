@@ -107,7 +107,8 @@ def _clips(pipe: Any) -> list[Any]:
 
 def _read(pipe: Any, tokenizer: Any, texts: Sequence[str], length: int | None = None) -> list[Prompt]:
     """With words of textual inversion written out as the pipeline does; their several tokens spell the one word."""
-    if not hasattr(pipe, "maybe_convert_prompt"):
+    added = getattr(tokenizer, "added_tokens_encoder", {})
+    if not hasattr(pipe, "maybe_convert_prompt") or not any(f"{token}_1" in added for token in added):  # asked in vain, it warns of long prompts
         return tokenized_by(tokenizer, texts, length)
     prompts = tokenized_by(tokenizer, [pipe.maybe_convert_prompt(text, tokenizer) for text in texts], length)
     return [prompt if prompt.text == text else Prompt(text, tuple(replace(span, pieces=_joined(span.pieces)) for span in prompt.spans))

@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"mm.models", "mm.steer"},
     {"mm.training", "mm.decoding", "mm.analysis"},
     {"mm.levers"},
-    {"mm.ask", "mm.clients"},
+    {"mm.ask", "mm.edit", "mm.clients"},
     {"data"},
     {"eval"},
     {"train"},
