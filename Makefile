@@ -1,12 +1,14 @@
 # `make demo` and `make test` set up everything they need; Python >= 3.11 and a package index are all they ask for.
 PYTHON ?= python3
 RUN ?= runs/demo
+EDIT ?= runs/edit
+TABLE := configs/edit/table
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo demo-edit test lint format bench clean
 
 # uv installs the same wheels several times faster than pip; it comes from the same index. Where it cannot reach the index (settings that only pip reads), pip does it.
 .venv/.installed: pyproject.toml
@@ -22,6 +24,15 @@ $(RUN)/model/model.safetensors: | .venv/.installed
 demo: .venv/.installed $(RUN)/model/model.safetensors
 	$(BIN)/python -m eval pope chair skills pope:blind pope:context --config configs/eval/world.yaml --model $(RUN)
 	$(BIN)/python -m eval.report $(RUN)
+
+$(EDIT)/pipeline/model_index.json: | .venv/.installed
+	$(BIN)/python train.py fit --config configs/edit/world.yaml --run_dir $(EDIT) --resume true
+
+# Rows that show what each lever does, and few enough for three minutes of one core; configs/edit/table has more.
+demo-edit: .venv/.installed $(EDIT)/pipeline/model_index.json
+	$(BIN)/python -m eval.edits world --model $(EDIT)/pipeline --recipes $(TABLE)/cross-8.yaml $(TABLE)/cross-8-self-4-blend.yaml --kinds [colour]
+	$(BIN)/python -m eval.edits world --model $(EDIT)/pipeline --recipes $(TABLE)/cross-2.yaml --kinds [shape]
+	$(BIN)/python -m eval.edits.report $(EDIT)
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest -n 2

@@ -37,8 +37,11 @@ def whisker(value: float, low: float, high: float, span: tuple[float, float], ki
             f'<circle class="point" cx="{at(value):.1f}" cy="{middle}" r="4"/></svg>')
 
 
-def frontier(title: str, x_label: str, y_label: str, points: Sequence[Point]) -> str:
-    """Runs as points with crosses of intervals: hallucination to the right, recall upwards, so better is up and left. In per cent."""
+def frontier(title: str, x_label: str, y_label: str, points: Sequence[Point], hint: str = "↖ better", joined: Sequence[int] = ()) -> str:
+    """Runs as points with crosses of intervals: hallucination to the right, recall upwards, so better is up and left. In per cent.
+
+    hint: where better lies, for other axes. joined: places of runs that lie on one curve, in its order.
+    """
     xs = [100 * each for point in points for each in (point.x.low, point.x.high, point.x.value)]
     ys = [100 * each for point in points for each in (point.y.low, point.y.high, point.y.value)]
     x_ticks, y_ticks = ticks(min(xs), max(xs), 4), ticks(min(ys), max(ys), 4)
@@ -62,7 +65,10 @@ def frontier(title: str, x_label: str, y_label: str, points: Sequence[Point]) ->
     middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
     parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
                  f'<text class="axis" transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
-                 f'<text class="hint" x="{LEFT + 6}" y="{TOP + 12}">↖ better</text>')
+                 f'<text class="hint" x="{LEFT + 6}" y="{TOP + 12}">{escape(hint)}</text>')
+    at = {point.place: f"{across(point.x.value):.1f},{up(point.y.value):.1f}" for point in points}
+    if joined:
+        parts.append(f'<polyline class="curve" points="{" ".join(at[place] for place in joined if place in at)}"/>')
     for point in sorted(points, key=lambda point: -point.place):  # the baseline lies on top
         x, y, kind = across(point.x.value), up(point.y.value), COLOURS[point.place % len(COLOURS)]
         aside = ASIDE[point.place % len(ASIDE)]

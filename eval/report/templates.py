@@ -1,4 +1,4 @@
-"""Templates and style of all pages: those of a run's report and of a laboratory, which show each other's parts, and of a comparison."""
+"""Templates and style of all pages: those of a run's report and of a laboratory, which show each other's parts, of a comparison, and of edits."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from markupsafe import Markup
 from eval.report import numbers
 
 EVAL = Path(__file__).parents[1]
-HOMES = tuple(EVAL / name for name in ("report", "laboratory", "compare"))
+HOMES = tuple(EVAL / name for name in ("report", "laboratory", "compare", "edits/report"))
 
 
 def template(name: str) -> Template:

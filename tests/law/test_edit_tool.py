@@ -150,7 +150,7 @@ def test_options_go_on_top_of_a_recipe() -> None:
     assert null.inversion.guidance == null.guidance == 3.0
     bare = chosen(Recipe(), wishes, SOURCE, TARGET + " of a square", False, model)
     assert [type(edit) for edit in bare.edits] == [Refine, SelfInject, LocalBlend, Rescale]
-    assert chosen(Recipe(), Wishes(), SOURCE, TARGET, False, model) == Recipe()
+    assert chosen(swap, Wishes(), SOURCE, TARGET, False, model) == swap
 
 
 def test_the_default_injection_reaches_attention_that_the_model_has() -> None:
