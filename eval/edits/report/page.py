@@ -122,7 +122,7 @@ def commands(run: Run) -> list[str]:
     made = []
     for kind, arms in run.arms.items():
         recipes = " ".join(f"configs/edit/table/{arm.name}.yaml" for arm in run.controlled(kind))
-        made.append(f"{evaluation(run.folder, recipes, arms[0].result.settings['size'])} --kinds [{kind}]")
+        made.append(f"{evaluation(run.folder, recipes, arms[0].result.settings.get('size', 64))} --kinds [{kind}]")
     return [fit(run.folder), *made, f"python -m eval.edits.report {run.folder}"]
 
 
