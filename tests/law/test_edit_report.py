@@ -10,7 +10,6 @@ from PIL import Image
 from data.world.edits import Edit, Edits
 from data.world.sampling import World
 from data.world.scene import Scene
-from eval.edits.__main__ import main as evaluate
 from eval.edits.report.__main__ import main
 from eval.edits.report.cards import statuses, verdicts
 from eval.edits.world import Arm, WorldBenchmark, pairs
@@ -54,8 +53,10 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 
 
 def test_the_page_shows_every_part(page: str, run: Path) -> None:
-    for part in ("Colour swaps: 100\u202f% recognised, the other object kept in 100\u202f%, against 100\u202f% and 0\u202f% without control", "Shape swaps, 2 pairs",
-                 "target IoU, % against edits recognised", "better ↘", 'class="curve"', "mean squared error", "&lt;b&gt;&amp;amp;", "transformers",
+    for part in ("Colour swaps: 100\u202f% recognised, the other object kept in 100\u202f%, against 100\u202f% and 0\u202f% without control",
+                 "Shape swaps, 2 pairs", "target IoU, % against edits recognised", "better ↘",
+                 'class="curve"', "mean squared error",
+                 "&lt;b&gt;&amp;amp;", "transformers",
                  f"--model {run}/pipeline --recipes configs/edit/table/cross-2.yaml configs/edit/table/cross-8.yaml --size 3 --kinds [colour]"):
         assert part in page, part
     for tag in ("div", "section", "figure", "table", "tr", "p", "svg", "dl", "span", "article", "select"):
@@ -87,12 +88,13 @@ def test_what_is_missing_is_named_with_its_command(tmp_path: Path, capsys: Said)
     (tmp_path / "pipeline/eval/world/colour/swap.json").write_text("{}")
     assert main([str(tmp_path)]) == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for lack in ("No colour swaps yet.", "No shape swaps yet.", f"python -m eval.edits world --model {tmp_path}/pipeline", "--kinds [shape]", "No config.yaml.",
-                 "swap.json is no result of eval.edits"):
+    for lack in ("No colour swaps yet.", "No shape swaps yet.", f"eval.edits world --model {tmp_path}/pipeline", "--kinds [shape]",
+                 "No config.yaml.", "swap.json is no result of eval.edits"):
         assert lack in page, lack
     capsys.readouterr()
     (tmp_path / "empty").mkdir()
-    for folder, said in (("nowhere", "there is no run directory"), ("empty", "so there is nothing to report; train with python train.py fit --config")):
+    for folder, said in (("nowhere", "there is no run directory"), ("empty", "so there is nothing to report; train with python train.py fit "
+                                                                                     "--config")):
         assert main([str(tmp_path / folder)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -115,8 +117,3 @@ def test_a_picture_that_is_gone_is_left_out(run: Path, page: str) -> None:
 def test_a_sheet_shows_two_edits_of_each_kind(run: Path) -> None:
     assert main([str(run), "--sheet", str(run / "sheet.png")]) == 0
     assert Image.open(run / "sheet.png").size == (676, 30 + 4 * 206)
-
-
-def test_several_recipes_are_given_with_blanks_between(tmp_path: Path, capsys: Said) -> None:
-    assert evaluate(["world", "--model", str(tmp_path), "--recipes", "a.yaml", "b.yaml", "--size", "2"]) == 2
-    assert "cannot read the recipe a.yaml" in capsys.readouterr().err
