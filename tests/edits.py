@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.world.edits import Edit
 from data.world.render import object_mask, render
-from data.world.scene import Scene
+from data.world.scene import CELL, Scene
 from eval.edits.editor import Request
 from eval.edits.world import Pair
 
@@ -42,6 +42,8 @@ class Scripted:
 class Seen:
     shape: str
     colour: str
+    row: float
+    col: float
     mask: np.ndarray
 
 
@@ -56,8 +58,9 @@ class Oracle:
         self.known[picture.tobytes()] = scene
         return picture
 
-    def __call__(self, picture: np.ndarray, count: int, /) -> list[Seen]:
-        return [Seen(thing.shape, thing.colour, object_mask(thing)) for thing in self.known[picture.tobytes()].objects[:count]]
+    def __call__(self, picture: np.ndarray, /) -> list[Seen]:
+        return [Seen(thing.shape, thing.colour, CELL * thing.row, CELL * thing.col, object_mask(thing))
+                for thing in self.known[picture.tobytes()].objects]
 
 
 def perfect(oracle: Oracle, asked: Sequence[Pair], plain: Callable[[Edit], Scene] = lambda edit: edit.after) -> Scripted:

@@ -1,7 +1,8 @@
 """What is said of a picture: the caption turn, a fixed prompt and every object; and the short form that two objects and their places fit in."""
+from collections.abc import Sequence
 from typing import Literal
 
-from data.world.scene import Scene
+from data.world.scene import Scene, SceneObject
 from data.world.vocabulary import DESCRIBE, a
 from mm.sample import PLACEHOLDERS, Turn
 
@@ -22,9 +23,13 @@ def relation(scene: Scene) -> str:
     """ "a red circle left of a blue square"; of two objects in one column, "a red circle above a blue square". ValueError unless there are two."""
     if len(scene.objects) != 2:
         raise ValueError(f"a relation is said of two objects, and the scene has {len(scene.objects)}; draw from a World(objects=(2, 2))")
-    by_column = sorted(scene.objects, key=lambda thing: (thing.col, thing.row))
-    word = "above" if by_column[0].col == by_column[1].col else "left of"
-    return f"{a(by_column[0].name)} {word} {a(by_column[1].name)}"
+    first, second = by_column(scene.objects)
+    return f"{a(first.name)} {'above' if first.col == second.col else 'left of'} {a(second.name)}"
+
+
+def by_column(objects: Sequence[SceneObject]) -> list[SceneObject]:
+    """From left to right, and from top to bottom in one column."""
+    return sorted(objects, key=lambda thing: (thing.col, thing.row))
 
 
 def with_image(question: str) -> str:

@@ -5,12 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
+from data.world.caption import by_column
 from data.world.edits import Edit
+from data.world.scene import CELL
 from eval.frame.benchmark import Row
 
 
 class Thing(Protocol):
-    """A recognised object. mask: [H, W], its coverage in [0, 1]."""
+    """A recognised object. row, col: of its middle, in px. mask: [H, W], its coverage in [0, 1]."""
 
     @property
     def shape(self) -> str: ...
@@ -19,20 +21,27 @@ class Thing(Protocol):
     def colour(self) -> str: ...
 
     @property
+    def row(self) -> float: ...
+
+    @property
+    def col(self) -> float: ...
+
+    @property
     def mask(self) -> np.ndarray: ...
 
 
 class Recogniser(Protocol):
-    """A picture and how many objects it shows → those objects."""
+    """A picture → all the objects that it shows, however many."""
 
-    def __call__(self, picture: np.ndarray, count: int, /) -> Sequence[Thing]: ...
+    def __call__(self, picture: np.ndarray, /) -> Sequence[Thing]: ...
 
 
 def judge(source: np.ndarray, edited: np.ndarray, edit: Edit, recognise: Recogniser) -> Row:
-    """One edit: source and edited picture, uint8 [H, W, 3]. Objects are right by shape and colour; captions do not speak of places.
+    """One edit: source and edited picture, uint8 [H, W, 3]. Objects are right by shape and colour, and places as far as the caption speaks of them.
 
-    source_right: the source shows exactly the objects of its caption; without that nothing else is judged, and only it is in the row.
-    edit_recognised: the edited picture shows an object of the new shape and colour.
+    source_right: the source shows the objects of its caption, no other, and in the relation that it says; without that nothing else is judged, and
+    only it is in the row.
+    edit_recognised: the edited picture shows an object of the new shape and colour that is none of the others.
     other_kept: share of the other objects that are still there with shape and colour, where they were (their masks overlap).
     other_mse: mean squared error of pixels in [0, 1] within the other objects. background_mse: where neither picture shows an object.
     target_iou: of the object's masks before and after; 0 where no object is left that it could have become.
@@ -42,8 +51,8 @@ def judge(source: np.ndarray, edited: np.ndarray, edit: Edit, recognise: Recogni
     if source.shape != edited.shape:
         raise ValueError(f"source and edited picture have one size; got {source.shape[:2]} and {edited.shape[:2]}")
     old, new = edit.before.objects[edit.index], edit.after.objects[edit.index]
-    before, after = list(recognise(source, len(edit.before.objects))), list(recognise(edited, len(edit.after.objects)))
-    if Counter(map(pair, before)) != Counter(thing.pair for thing in edit.before.objects):
+    before, after = list(recognise(source)), list(recognise(edited))
+    if Counter(map(pair, before)) != Counter(thing.pair for thing in edit.before.objects) or not related(before, edit):
         return {"source_right": False}
     target = next(thing for thing in before if pair(thing) == old.pair)
     others = [thing for thing in before if thing is not target]
@@ -53,7 +62,7 @@ def judge(source: np.ndarray, edited: np.ndarray, edit: Edit, recognise: Recogni
     error = np.square((source.astype(np.float64) - edited) / 255).mean(-1)
     return {
         "source_right": True,
-        "edit_recognised": any(pair(thing) == new.pair for thing in after),
+        "edit_recognised": any(pair(thing) == new.pair for thing in rest),
         "other_kept": kept / len(others) if others else None,
         "other_mse": within(error, covered(others, error.shape)),
         "background_mse": within(error, ~covered([*before, *after], error.shape)),
@@ -63,6 +72,20 @@ def judge(source: np.ndarray, edited: np.ndarray, edit: Edit, recognise: Recogni
 
 def pair(thing: Thing) -> tuple[str, str]:
     return thing.shape, thing.colour
+
+
+def related(before: Sequence[Thing], edit: Edit) -> bool:
+    """Whether two recognised objects lie to each other as the caption says, if it does: in one column, or one left of the other."""
+    if edit.form != "relation":
+        return True
+    first, second = (thing.pair for thing in by_column(edit.before.objects))
+    one, other = sorted(before, key=lambda thing: thing.col)
+    above = edit.before.objects[0].col == edit.before.objects[1].col
+    if (other.col - one.col < CELL / 2) != above:
+        return False
+    if above:
+        one, other = sorted(before, key=lambda thing: thing.row)
+    return (pair(one), pair(other)) == (first, second)
 
 
 def matched(others: Sequence[Thing], after: Sequence[Thing]) -> tuple[int, list[Thing]]:

@@ -8,7 +8,7 @@ import pytest
 
 from data.world.edits import Edit, Edits
 from data.world.sampling import World
-from data.world.scene import Scene
+from data.world.scene import Scene, SceneObject
 from eval.edits.editor import Request
 from eval.edits.judging import judge
 from eval.edits.table import world_tables
@@ -74,6 +74,44 @@ def test_a_wrong_source_is_not_judged(colours: list[Pair]) -> None:
     assert judge(oracle.drawn(edit.after), oracle.drawn(edit.after), edit, oracle) == {"source_right": False}
     with pytest.raises(ValueError, match="one size"):
         judge(oracle.drawn(edit.before), np.zeros((8, 8, 3), np.uint8), edit, oracle)
+
+
+def test_a_source_with_one_object_more_is_wrong(colours: list[Pair]) -> None:
+    oracle, edit = Oracle(), colours[0].edit
+    free = next(cell for cell in range(16) if cell not in {thing.cell for thing in edit.before.objects})
+    more = replace(edit.before, objects=(*edit.before.objects, replace(edit.before.objects[0], cell=free)))
+    assert judge(oracle.drawn(more), oracle.drawn(edit.after), edit, oracle) == {"source_right": False}
+
+
+@pytest.mark.parametrize(("cells", "right"), [((5, 6), True), ((5, 10), True), ((9, 6), True), ((6, 5), False), ((5, 9), False), ((9, 5), False)],
+                         ids=str)
+def test_a_source_lies_as_its_caption_says(cells: tuple[int, int], right: bool) -> None:
+    oracle, scene = Oracle(), colour_swap((5, 6)).before
+    drawn = replace(scene, objects=tuple(replace(thing, cell=cell) for thing, cell in zip(scene.objects, cells, strict=True)))
+    assert judge(oracle.drawn(drawn), oracle.drawn(scene), colour_swap((5, 6)), oracle)["source_right"] is right
+
+
+@pytest.mark.parametrize(("cells", "right"), [((5, 9), True), ((6, 10), True), ((9, 5), False), ((5, 10), False), ((5, 6), False)], ids=str)
+def test_a_source_has_above_what_its_caption_has_above(cells: tuple[int, int], right: bool) -> None:
+    oracle, scene = Oracle(), colour_swap((5, 9)).before
+    drawn = replace(scene, objects=tuple(replace(thing, cell=cell) for thing, cell in zip(scene.objects, cells, strict=True)))
+    assert judge(oracle.drawn(drawn), oracle.drawn(scene), colour_swap((5, 9)), oracle)["source_right"] is right
+
+
+def test_what_another_object_is_already_counts_as_no_edit() -> None:
+    oracle, edit = Oracle(), colour_swap((5, 6), "circle", "circle")
+    assert edit.after.objects[0].pair == edit.before.objects[1].pair
+    assert not judge(oracle.drawn(edit.before), oracle.drawn(edit.before), edit, oracle)["edit_recognised"]
+    assert judge(oracle.drawn(edit.before), oracle.drawn(edit.after), edit, oracle)["edit_recognised"]
+
+
+def colour_swap(cells: tuple[int, int], *shapes: str) -> Edit:
+    """The first of two objects, red and blue, turns blue; under a caption of their relation."""
+    scene = Edits("test", 1, world=STILL).edit(0).before
+    names = shapes or ("circle", "square")
+    things = [SceneObject(shape, colour, cell, 1, 1.0) for shape, colour, cell in zip(names, ("red", "blue"), cells, strict=True)]
+    before = replace(scene, objects=tuple(things))
+    return Edit(before, before.with_object(0, replace(things[0], colour="blue")), 0, "colour", "relation")
 
 
 def test_an_object_alone_has_no_others_and_an_empty_picture_no_target() -> None:
