@@ -19,6 +19,7 @@ from torch import Tensor
 from bench.machine import machine
 from mm.diffusion.denoiser import Denoiser
 from mm.diffusion.denoisers import denoiser
+from mm.diffusion.editor import load
 from mm.diffusion.inversion import DDIM, Direct, EditFriendly, Inversion, NegativePrompt, NullText, reconstruct
 from mm.diffusion.text import Text
 
@@ -62,9 +63,8 @@ def main() -> None:
     asked = parser.parse_args()
     if not (asked.run / "pipeline").is_dir():
         parser.error(f"{asked.run}: found no pipeline/, which a finished run of configs/edit has; train one first")
-    from diffusers import DiffusionPipeline
     torch.set_num_threads(1)
-    model = denoiser(DiffusionPipeline.from_pretrained(asked.run / "pipeline"))
+    model = denoiser(load(asked.run / "pipeline"))
     shown, captions = pictures(asked.run, asked.pictures)
     z = model.encode(shown)
     text, negative = model.text(captions)

@@ -31,7 +31,7 @@ class PictureLoss(NamedTuple):
 
 class TextToImage(ExactSteps):
     """Trains a text-to-image pipeline of diffusers, and leaves it as `pipeline/` in the run directory, where `DiffusionPipeline.from_pretrained`
-    finds it.
+    finds it; one with a `PatchCodec` after `import mm.diffusion.codec`, since diffusers imports nothing for a folder's sake.
 
     pipeline: where it comes from, `mm.diffusion.Fresh` or `mm.diffusion.Pretrained`. train: glob over parameter names of its parts (`unet`,
     `transformer`, `text_encoder`, ...) → learning rate; what no glob matches is frozen.
