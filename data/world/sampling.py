@@ -21,7 +21,7 @@ class World:
     objects: (least, most) in a scene. visibility: range of opacities. tint: deviation of a background's colour, grain: of the pixel noise,
     both in grey levels. jitter: largest distance of an object from the middle of its cell, in px (a harder mode). shapes, colours: those that
     occur; a background without home shapes among them draws from all of them. cells: where objects may lie. every_pair: training too may show the
-    pairs of shape and colour that are otherwise held out.
+    pairs of shape and colour that are otherwise held out. sizes: that occur, indices into `RADII`.
     """
 
     contexts: tuple[float, float, float, float] = (0.4, 0.3, 0.2, 0.1)
@@ -37,6 +37,7 @@ class World:
     colours: tuple[str, ...] = COLOURS
     cells: tuple[int, ...] = tuple(range(GRID * GRID))
     every_pair: bool = False
+    sizes: tuple[int, ...] = tuple(range(len(RADII)))
 
     def __post_init__(self) -> None:
         unknown = [word for word in (*self.shapes, *self.colours) if word not in SHAPES + COLOURS]
@@ -48,6 +49,8 @@ class World:
             raise ValueError(f"training never shows {lost[0]!r} in {' or '.join(self.colours)}; add a colour, or leave the shape out")
         if len({*self.cells} & {*range(GRID * GRID)}) < len(self.cells):
             raise ValueError(f"cells are numbers from 0 to {GRID * GRID - 1}, each once; got {tuple(self.cells)}")
+        if not self.sizes or len({*self.sizes} & {*range(len(RADII))}) < len(self.sizes):
+            raise ValueError(f"sizes are numbers from 0 to {len(RADII) - 1}, each once; got {tuple(self.sizes)}")
         if not 1 <= self.objects[0] <= self.objects[1] <= len(self.cells):
             raise ValueError(f"a scene holds 1 to {len(self.cells)} objects, at most one a cell; got objects={self.objects}")
         if not 0 < self.visibility[0] <= self.visibility[1] <= 1:
@@ -76,7 +79,7 @@ def _draw(world: World, split: Split, draws: Draws) -> Scene:
         shapes.append(draw_shape(world, background.context, shapes, draws))
     cells = draws.sample(world.cells, len(shapes))
     objects = tuple(
-        SceneObject(shape, draw_colour(world, shape, split, draws), cell, draws.below(len(RADII)), draws.between(*world.visibility),
+        SceneObject(shape, draw_colour(world, shape, split, draws), cell, draws.pick(world.sizes), draws.between(*world.visibility),
                     draw_shift(world, draws))
         for shape, cell in zip(shapes, cells, strict=True))
     return Scene(background, objects, world.grain, draws.below(2**32))

@@ -140,6 +140,19 @@ def test_jitter_moves_objects_and_cuts_none_of_the_canvas() -> None:
     assert all(render(scenes.scene(i)).shape == (64, 64, 3) for i in range(60))
 
 
+def test_a_world_has_the_sizes_that_it_is_given_and_all_of_them_else() -> None:
+    def scenes(world: World) -> list[Scene]:
+        return [Scenes(world=world).scene(i) for i in range(60)]
+
+    def sizes(world: World) -> set[int]:
+        return {thing.size for scene in scenes(world) for thing in scene.objects}
+
+    assert sizes(World()) == {0, 1, 2}
+    assert sizes(World(sizes=(2,))) == {2}
+    assert sizes(World(sizes=(0, 2))) == {0, 2}
+    assert [scene.caption for scene in scenes(World(sizes=(2,)))] == [scene.caption for scene in scenes(World())]  # nothing else changes
+
+
 def test_the_blank_image_is_black() -> None:
     assert blank_image().shape == (64, 64, 3)
     assert not blank_image().any()
@@ -166,7 +179,10 @@ def test_each_shape_has_synonyms_that_no_other_shape_has() -> None:
     (lambda: Scenes(seed=2**32)[0], "choose a smaller seed"),
     (lambda: World(objects=(3, 17)), "1 to 16 objects"),
     (lambda: World(visibility=(0.0, 1.0)), "opacities"),
-    (lambda: World(jitter=4), "leave their cells")])
+    (lambda: World(jitter=4), "leave their cells"),
+    (lambda: World(sizes=()), "sizes are numbers from 0 to 2"),
+    (lambda: World(sizes=(1, 1)), "sizes are numbers from 0 to 2"),
+    (lambda: World(sizes=(3,)), "sizes are numbers from 0 to 2")])
 def test_nonsense_is_refused_in_a_sentence(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
