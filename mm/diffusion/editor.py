@@ -158,6 +158,7 @@ def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> A
 
     import mm.diffusion.codec  # noqa: F401 a pipeline may name it, and diffusers imports nothing for a folder's sake
     from mm.diffusion.quiet import quiet
+    from mm.diffusion.source import left_out
 
     if not (Path(folder) / "model_index.json").is_file():
         raise ValueError(f"{folder} holds no pipeline of diffusers: model_index.json is missing; give a folder that `save_pretrained` wrote")
@@ -166,7 +167,8 @@ def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> A
         raise ValueError(f"{dtype!r} is no dtype of torch; use float32, bfloat16 or float16")
     try:
         with quiet():
-            pipe = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True)
+            pipe = DiffusionPipeline.from_pretrained(
+                str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True, **left_out(folder))
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ValueError(f"cannot load the pipeline {folder}: {error}") from error
     pipe.set_progress_bar_config(disable=True)

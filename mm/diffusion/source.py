@@ -36,17 +36,17 @@ class Pretrained(Source):
             raise ValueError(f"no pipeline at {self.path}: it is not a folder; give the one that holds model_index.json.")
         import mm.diffusion.codec  # noqa: F401 (diffusers loads parts of a pipeline only from modules that are there already)
         try:
-            return DiffusionPipeline.from_pretrained(self.path, torch_dtype=torch.float32, **_left_out(self.path))
+            return DiffusionPipeline.from_pretrained(self.path, torch_dtype=torch.float32, **left_out(self.path))
         except (OSError, ValueError) as error:
             raise ValueError(f"no pipeline at {self.path}: {str(error).strip().splitlines()[0]}; give a folder with model_index.json.") from error
 
 
-def _left_out(path: str) -> dict[str, None]:
-    """Text encoders that the pipeline was saved without (SD3 without T5): diffusers leaves them out of the folder, and asks for them on loading."""
+def left_out(path: str | Path) -> dict[str, None]:
+    """Text encoders that the pipeline was saved without (SD3 without T5): diffusers notes them as null or not at all, and asks for them on loading."""
     import inspect
 
     import diffusers
     said = DiffusionPipeline.load_config(path)
     kind = getattr(diffusers, str(said.get("_class_name")), None)
     names = () if kind is None else inspect.signature(kind.__init__).parameters
-    return {name: None for name in names if name.startswith(("text_encoder", "tokenizer")) and name not in said}
+    return {name: None for name in names if name.startswith(("text_encoder", "tokenizer")) and said.get(name, [None])[0] is None}

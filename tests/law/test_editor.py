@@ -14,6 +14,7 @@ from mm.diffusion.editor import Editor, load
 from mm.diffusion.inversion import DDIM, NullText
 from mm.diffusion.recipe import read_recipe, recipe
 from tests.diffusion_pipelines import BUILDERS, pipeline, stable_diffusion
+from tests.drawing import sd3_folder
 
 RECIPES = sorted(path for folder in ("recipe", "table") for path in (Path(__file__).parents[2] / "configs/edit" / folder).glob("*.yaml"))
 SOURCE, TARGET = "a red circle left of a square", "a blue circle left of a square"
@@ -106,6 +107,10 @@ def test_recipes_say_what_is_wrong(tmp_path: Path) -> None:
         Recipe(inversion=NullText(), guidance=3.0)
     with pytest.raises(ValueError, match=r"mm\.diffusion\.Edit"):
         recipe({"edits": ["mm.diffusion.Window"]})
+
+
+def test_a_pipeline_that_was_saved_without_a_part_is_loaded_without_it(tmp_path: Path) -> None:
+    assert load(sd3_folder(tmp_path)).text_encoder_3 is None
 
 
 def test_folders_without_a_pipeline_are_refused(tmp_path: Path) -> None:
