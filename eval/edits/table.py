@@ -17,8 +17,8 @@ class Column(NamedTuple):
 
 WORLD = (
     Column("source_right", "source right"), Column("edit_recognised", "edit recognised ↑"), Column("other_kept", "other object kept ↑"),
-    Column("other_mse", "other-object MSE ↓", 4), Column("background_mse", "background MSE ↓", 4), Column("target_iou", "target IoU ↑"),
-    Column("recoloured", "source region in new colour ↑"))
+    Column("other_mse", "other-object MSE ×10⁴ ↓", 1, 1e4), Column("background_mse", "background MSE ×10⁴ ↓", 1, 1e4),
+    Column("target_iou", "target IoU ↑"), Column("recoloured", "source region in new colour ↑"))
 PIE = (
     Column("structure", "structure ×10³ ↓", 2, 1e3), Column("psnr", "PSNR ↑"), Column("lpips", "LPIPS ×10³ ↓", 2, 1e3),
     Column("mse", "MSE ×10⁴ ↓", 2, 1e4), Column("ssim", "SSIM ×10² ↑", 2, 1e2), Column("psnr_masked", "true PSNR ↑"),

@@ -42,7 +42,7 @@ class Pretrained(Source):
 
 
 def left_out(path: str | Path) -> dict[str, None]:
-    """Text encoders that the pipeline was saved without (SD3 without T5): diffusers notes them as null or not at all, and asks for them on loading."""
+    """Text encoders that the pipeline was saved without (SD3 without T5): diffusers notes them as null or not at all, and asks for them."""
     import inspect
 
     import diffusers
