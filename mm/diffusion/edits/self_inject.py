@@ -3,6 +3,7 @@
 The map among pixels becomes the source's, `A_e <- A_0`, which is the source's queries and keys over the edited row's own values.
 """
 from dataclasses import dataclass
+from math import ceil
 
 from mm.diffusion.edit import Role, SelfEdit
 from mm.diffusion.gates import Bounds, window
@@ -29,5 +30,6 @@ class SelfInject(SelfEdit):
             raise ValueError(f"side is a share of the latents' height in (0, 1]; got {self.side}")
 
     def takes(self, site: Site, moment: Moment) -> frozenset[Role]:
-        fits = site.pixels <= self.side**2 * site.latent[0] * site.latent[1]
+        height, width = (ceil(self.side * side) for side in site.latent)  # as halving rounds odd sides up
+        fits = site.pixels <= height * width
         return frozenset({"q", "k"}) if fits and window(self.window).holds(moment) else frozenset()
