@@ -29,9 +29,10 @@ def word_columns(view: View, row: int, groups: Groups, recorded: Recorded = "edi
         if any(not 0 <= token < keys for token in group):
             raise ValueError(f"word {index} has tokens {list(group)}, and {view.site.name!r} reads {keys} text keys; count them from 0")
         chosen[list(group), index] = 1
-    if edit is None or edit.is_neutral:
-        return _shares(view, view.call.q[row], view.call.k[row], row, chosen)
-    return _edited(view, edit, chosen)
+    with torch.autocast(view.call.q.device.type, enabled=False):  # scores in half precision and an LSE in full do not go together
+        if edit is None or edit.is_neutral:
+            return _shares(view, view.call.q[row], view.call.k[row], row, chosen)
+        return _edited(view, edit, chosen)
 
 
 def _edited(view: View, edit: RowEdit, chosen: Tensor) -> Tensor:
