@@ -30,19 +30,25 @@ class Columns:
     @cached_property
     def gone(self) -> bool:
         """Whether nothing stays of the prompt's own columns."""
-        return self.own is not None and not bool(self.own.any())
+        return self.own is not None and not _learns(self.own) and not bool(self.own.any())
+
+    @property
+    def learns(self) -> bool:
+        """Whether gradients go into it."""
+        return any(_learns(part) for part in (self.source, self.own) if part is not None)
 
     def mixed(self, changed: "Columns", gate: Tensor) -> "Columns":
         """`gate` [K] of `changed` and the rest of this, column by column."""
         keys = gate.shape[0]
         (new, new_own), (old, old_own) = changed.filled(keys, gate), self.filled(keys, gate)
         normalised = self.normalised or (changed.normalised and bool(gate.any()))
-        return Columns(new * gate + old * (1 - gate), new_own * gate + old_own * (1 - gate), normalised).simplest()
+        source = None if self.source is None is changed.source else new * gate + old * (1 - gate)
+        return Columns(source, new_own * gate + old_own * (1 - gate), normalised).simplest()
 
     def scaled(self, factors: Tensor) -> "Columns":
         """Each column times its factor [K], of any sign."""
         source, own = self.filled(factors.shape[0], factors)
-        return replace(self, source=source * factors, own=own * factors).simplest()
+        return replace(self, source=None if self.source is None else source * factors, own=own * factors).simplest()
 
     def filled(self, keys: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Both tensors written out, in the dtype and on the device of `like`."""
@@ -51,9 +57,11 @@ class Columns:
         return source, own
 
     def simplest(self) -> "Columns":
-        """None for a source that gives nothing and for own columns that all stay, so that whole attentions can be left out."""
-        source = self.source if self.source is not None and bool(self.source.any()) else None
-        own = None if self.own is not None and bool((self.own == 1).all()) else self.own
+        """None for a source that gives nothing and for own columns that all stay, so that whole attentions can be left out; what is learned stays,
+        whatever its value is now.
+        """
+        source = self.source if self.source is not None and (_learns(self.source) or bool(self.source.any())) else None
+        own = None if self.own is not None and not _learns(self.own) and bool((self.own == 1).all()) else self.own
         return replace(self, source=source, own=own)
 
     def on_maps(self, source: Tensor, own: Tensor) -> Tensor:
@@ -62,6 +70,10 @@ class Columns:
         if self.source is not None:
             edited = edited + source @ self.source.to(source)
         return edited / edited.sum(-1, keepdim=True) if self.normalised else edited
+
+
+def _learns(part: Tensor) -> bool:
+    return part.requires_grad and torch.is_grad_enabled()
 
 
 NEUTRAL = Columns()

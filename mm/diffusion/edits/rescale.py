@@ -21,14 +21,19 @@ class Rescale(WordEdit):
 
     mode "scale" multiplies columns of the map, by any number, and leaves the rest of the row alone: the paper's, whose rows then do not sum to 1.
     "bias" (ours) divides rows by their sum afterwards, so that the words' gain is the other tokens' loss: for positive values, and on the
-    prompt's own map it is log(value) added to the words' scores. Alone it acts on the prompt's own map; the released code, when re-weighting
-    alone, takes the source's: give twice the same prompt and [Replace(), Rescale(...)] for that. cross_replace_steps: see `WordGates`.
+    prompt's own map it is log(value) added to the words' scores. A tensor of values may be a parameter: gradients reach it. Alone it acts on the
+    prompt's own map; the released code, when re-weighting alone, takes the source's: give twice the same prompt and [Replace(), Rescale(...)] for
+    that. cross_replace_steps: see `WordGates`.
     """
 
-    def __init__(self, words: Word | Sequence[Word], values: float | Sequence[float], cross_replace_steps: Steps = 0.8,
+    def __init__(self, words: Word | Sequence[Word], values: float | Sequence[float] | Tensor, cross_replace_steps: Steps = 0.8,
                  mode: Mode = "scale") -> None:
         self.words = as_words(words)
-        self.values = (values,) if isinstance(values, int | float) else tuple(values)
+        self.values: Sequence[float] | Tensor
+        if isinstance(values, Tensor):
+            self.values = values if values.dim() else values[None]
+        else:
+            self.values = (values,) if isinstance(values, int | float) else tuple(values)
         self.cross_replace_steps = cross_replace_steps
         self.mode = mode
         self.gates = WordGates(cross_replace_steps)
@@ -41,7 +46,9 @@ class Rescale(WordEdit):
         """[K], the value at keys of its word, 1 elsewhere; of two values for one key the later. ValueError for a word that the target has not."""
         factors = torch.ones(target.keys)
         for word, value in zip(self.words, self.values, strict=True):
-            factors[list(word_keys(target, word))] = float(value)
+            here = torch.zeros(target.keys, dtype=torch.bool)
+            here[list(word_keys(target, word))] = True
+            factors = torch.where(here, torch.as_tensor(value, dtype=factors.dtype, device=factors.device), factors)
         return factors
 
     def change(self, columns: Columns, source: Prompt, target: Prompt) -> Columns:
