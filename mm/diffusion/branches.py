@@ -19,13 +19,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Branches:
-    """rows: of one call of the denoiser, in order. A sampler that calls it several times a step has a `Branches` for each call."""
+    """rows: of one call of the denoiser, in order. A sampler that calls it several times a step has a `Branches` for each call.
+
+    A row may come again: InstructPix2Pix has two negative ones of each prompt, perturbed-attention guidance each conditional one a second time. The
+    first of them then takes from the source's first, the second from its second.
+    """
 
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        if len(set(self.rows)) != len(self.rows):
-            raise ValueError(f"two rows of the batch are the same branch: {self.rows}")
         if any(row.conditional for row in self.rows) and self.edited and any(partner is None for partner in self.partners):
             raise ValueError(f"every edited row needs the source's row (prompt 0, same picture) in the same call; got {self.rows}")
 
@@ -60,10 +62,15 @@ class Branches:
 
     def taking(self, negatives: Negatives) -> tuple[tuple[int, int], ...]:
         """(row, the source's row that it takes from) for each edited row, and for the negative rows of the same prompts as `negatives` says."""
-        where = {row: index for index, row in enumerate(self.rows)}
-        pairs = [(index, where.get(Row(0, row.image, row.conditional or negatives == "source"))) for index, row in enumerate(self.rows)
+        pairs = [(index, self._like(index, Row(0, row.image, row.conditional or negatives == "source"))) for index, row in enumerate(self.rows)
                  if row.prompt > 0 and (row.conditional or negatives != "nothing")]
         return tuple((index, partner) for index, partner in pairs if partner is not None)
+
+    def _like(self, index: int, source: Row) -> int | None:
+        """Where `source` comes for the time that the row at `index` comes, or for the last."""
+        time = self.rows[:index].count(self.rows[index])
+        places = [place for place, row in enumerate(self.rows) if row == source]
+        return places[min(time, len(places) - 1)] if places else None
 
     @property
     def prompts(self) -> int:
@@ -73,5 +80,4 @@ class Branches:
     @property
     def partners(self) -> tuple[int | None, ...]:
         """The source's row for each edited row, None where this call has none."""
-        where = {row: index for index, row in enumerate(self.rows)}
-        return tuple(where.get(Row(0, self.rows[index].image, True)) for index in self.edited)
+        return tuple(self._like(index, Row(0, self.rows[index].image, True)) for index in self.edited)

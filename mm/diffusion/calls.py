@@ -1,19 +1,52 @@
 """Which branches each call of the denoiser has: samplers call it once or several times a step, with or without negative rows."""
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mm.diffusion.branches import Branches
 
+GUIDED = "do_classifier_free_guidance"
+
 
 class Calls:
     """given: for each call of a step in turn; one for all; or None to work it out. separate: negative prompts come in a call of their own, after the
-    conditional one. pipeline: asked whether it guides, if it can say so.
+    conditional one. pipeline: asked whether it guides, if it can say so; others say it to their own `encode_prompt`, where `heard` listens.
     """
 
     def __init__(self, given: Branches | Sequence[Branches] | None, prompts: int, separate: bool, pipeline: Any) -> None:
         self.given = None if given is None else (given,) if isinstance(given, Branches) else tuple(given)
         self.prompts, self.separate, self.pipeline = prompts, separate, pipeline
         self.count = 0
+        self._told: bool | None = None
+        self._first = 0
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """While it lasts, a pipeline that does not say whether it guides (PixArt) is listened to. Its own `encode_prompt` is put back."""
+        stock = getattr(self.pipeline, "encode_prompt", None)
+        if stock is None or hasattr(self.pipeline, GUIDED):
+            yield
+            return
+        signature, before = inspect.signature(stock), self.pipeline.__dict__.get("encode_prompt")
+        self._told = None if GUIDED in signature.parameters else False  # no pipeline guides within one batch without such an argument
+
+        @functools.wraps(stock)
+        def encode_prompt(*args: Any, **kwargs: Any) -> Any:
+            if GUIDED in signature.parameters:
+                given = signature.bind(*args, **kwargs)
+                given.apply_defaults()
+                self._told = bool(given.arguments[GUIDED])
+            return stock(*args, **kwargs)
+
+        self.pipeline.encode_prompt = encode_prompt
+        try:
+            yield
+        finally:
+            del self.pipeline.encode_prompt
+            if before is not None:
+                self.pipeline.encode_prompt = before
 
     def restart(self) -> None:
         """A step begins."""
@@ -37,8 +70,9 @@ class Calls:
         prompts = self.prompts
         if not prompts:
             raise ValueError("without `prompts` nobody knows what the rows are; give `branches`, e.g. Branches.unguided(1)")
-        guided = getattr(self.pipeline, "do_classifier_free_guidance", None)
-        if self.separate:
+        guided = getattr(self.pipeline, GUIDED, self._told)
+        self._first = rows if index == 0 else self._first
+        if self.separate or (guided and index and 2 * rows == self._first):  # SD3 asks once more with some layers left out, for no negatives
             guided = False
         elif guided is None:
             guided = rows != prompts

@@ -5,7 +5,7 @@
 
 Edits are given row by row of the denoiser's batch. Rows without an edit, the source's and the negative ones, are the plain model's to the bit.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mm.diffusion.branches import Branches
 from mm.diffusion.calls import Calls
 from mm.diffusion.columns import NEUTRAL, Columns
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.edit import Edit, FeatureEdit, LatentEdit, Role, SelfEdit, WordEdit
 from mm.diffusion.features import injected
 from mm.diffusion.layout import Frame, Layout, layout_of
@@ -74,16 +75,26 @@ class Control:
     def _set(self, moment: Moment) -> None:
         if moment != self._moment:
             self._columns.clear()
+        if self._moment is not None and moment.step < self._moment.step:
+            self._restart()
         self._moment = moment
+
+    def _restart(self) -> None:
+        for edit in self.latents:
+            edit.begins()
 
     # Of the sampler.
 
     def started(self) -> None:
         self._calls.restart()
+        self._restart()
 
     def after(self, latents: Tensor, complete: bool) -> Tensor:
-        """Latents after a call of the sampler, changed by the edits if it was the step's last."""
+        """Latents after a call of the sampler, changed by the edits if it was the step's last. ValueError for latents that are not finite."""
         self._calls.restart()
+        if self.edits and not bool(latents.isfinite().all()):
+            raise ValueError(f"latents after step {self.moment.step} hold NaN or infinity: the denoiser overflowed, as float16 does beyond 65504; "
+                             "run it in bfloat16 or float32, or let edits scale by less")
         if complete:
             for edit in self.latents:
                 latents = edit.after_step(latents, self)
@@ -97,7 +108,8 @@ class Control:
             self._clock.begun()
             self._set(self._clock.moment)
         self.frame = frame
-        self._branches = self._calls.next(frame.rows)
+        silent = not (self.prompts or self.edits or self.observers or self._calls.given)
+        self._branches = None if silent else self._calls.next(frame.rows)
         self._rows.clear()
 
     def ends(self) -> None:
@@ -110,13 +122,23 @@ class Control:
             raise ValueError(f"the attention {name!r} of {type(self.denoiser).__name__} ran outside a call of the denoiser that control has seen; "
                              "call the whole model, not a block of it")
         site, axes = self._sites.of(name, call, self.frame)
+        if self._branches is None:
+            return call.stock()
         if name not in self._rows:
-            self._rows[name] = self._edits_at(site, call)
+            self._rows[name] = self._edits_at(site, self._seen_by(name, call))
         out = edited(call, axes, self._rows[name])
         for observer in self.observers:
             if observer.wants(site):
-                observer.observe(View(site, call, axes, self.branches.rows, tuple(self._rows[name])))
+                observer.observe(View(site, call, axes, self.branches.rows[:call.q.shape[0]], tuple(self._rows[name])))
         return out
+
+    def _seen_by(self, name: str, call: Call) -> int:
+        """Rows of the batch that an attention is asked of. Perturbed-attention guidance keeps its last ones, whose map is the identity, out of it."""
+        rows, asked = len(self.branches.rows), call.q.shape[0]
+        stock = type(stock_of(self.denoiser.get_submodule(name).processor)).__name__
+        if asked != rows and not (asked < rows and stock.startswith("PAG")):
+            raise ValueError(f"the attention {name!r} is asked of {asked} rows and the denoiser of {rows}: which row is which branch is not known")
+        return asked
 
     def left(self, name: str, seen: bool, text: bool) -> None:
         """ValueError for an attention that did not go through the fused kernel, if anything here is about it."""
@@ -128,8 +150,8 @@ class Control:
                          "Set processors that do (`unet.set_attn_processor(AttnProcessor2_0())`, and for transformers the attention backend "
                          "'native'), with neither attention slicing nor xformers")
 
-    def _edits_at(self, site: Site, call: Call) -> list[RowEdit]:
-        """What happens to each row of this attention in this call; one entry a row at most."""
+    def _edits_at(self, site: Site, rows: int) -> list[RowEdit]:
+        """What happens to each of the first `rows` rows of this attention in this call; one entry a row at most."""
         branches = self.branches
         takes = {} if site.kind == "cross" else self._takes_at(site)
         columns: dict[int, Columns] = {}
@@ -141,7 +163,7 @@ class Control:
                 if changed.source is not None or changed.own is not None:
                     columns[row] = changed
         return [RowEdit(row, sources[row], columns.get(row, NEUTRAL), takes[row][1] if row in takes else frozenset())
-                for row in sorted({*takes, *columns})]
+                for row in sorted({*takes, *columns}) if max(row, sources[row]) < rows]
 
     def _takes_at(self, site: Site) -> dict[int, tuple[int, frozenset[Role]]]:
         """For each row that takes something among pixels: from which row, and what."""
@@ -174,7 +196,10 @@ class Control:
             for edit, acts in zip(self.words, acting, strict=True):
                 if acts:
                     columns = columns.mixed(edit.change(columns, source, target), edit.gate(target, self.moment))
-            self._columns[key] = columns.simplest()
+            columns = columns.simplest()
+            if columns.learns:
+                return columns  # a graph serves one backward pass, and its numbers one step of an optimiser
+            self._columns[key] = columns
         return self._columns[key]
 
 
@@ -209,9 +234,10 @@ def control(model: Any, edits: Sequence[Edit] = (), prompts: Sequence[str | Prom
     clock = None if pipeline is None else Clock(pipeline.scheduler)
     running = Control(denoiser, edits, read, calls, layout, recorders, clock)
     with ExitStack() as stack:
+        stack.enter_context(calls.heard())
         stack.enter_context(linear(denoiser, running.linear_at))
-        stack.enter_context(watched(denoiser, running))
-        stack.enter_context(framed(denoiser, running))
+        renew = stack.enter_context(watched(denoiser, running))
+        stack.enter_context(framed(denoiser, running, renew))
         stack.enter_context(injected(denoiser, running.features, running))
         if pipeline is not None and clock is not None:
             stack.enter_context(clocked(pipeline.scheduler, clock, running.started, running.after))
@@ -225,7 +251,7 @@ def denoiser_of(model: Any) -> nn.Module:
         if isinstance(found, nn.Module) and hasattr(model, "scheduler"):
             model = found
             break
-    model = getattr(model, "_orig_mod", model)
+    model = uncompiled(model)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{type(model).__name__} is neither a pipeline with a `unet` or `transformer` nor a denoiser")
     return model
@@ -245,13 +271,14 @@ def tokens(model: Any, prompts: Sequence[str | Prompt]) -> list[Prompt]:
 
 
 @contextmanager
-def framed(denoiser: nn.Module, running: Control) -> Iterator[None]:
-    """Reads sizes off each call of the denoiser."""
+def framed(denoiser: nn.Module, running: Control, renew: Callable[[], None]) -> Iterator[None]:
+    """Reads sizes off each call of the denoiser, before which `renew` is called."""
     import inspect
 
     signature = inspect.signature(type(denoiser).forward)
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        renew()
         running.begins(running.layout.frame(module, signature.bind(module, *args, **kwargs).arguments))
 
     def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:

@@ -75,6 +75,10 @@ class FeatureEdit(Edit, ABC):
 class LatentEdit(Edit, ABC):
     """Changes the latents after each step of the sampler."""
 
+    def begins(self) -> None:
+        """Another run begins, whether or not the one before came to its end; nothing by default."""
+        return
+
     @abstractmethod
     def after_step(self, latents: Tensor, control: "Control") -> Tensor:
         """latents: [prompts x images, C, h, w], or as the sampler packs them, as the scheduler gave them. `control.moment` is the step just made."""

@@ -43,7 +43,8 @@ class Recorder(Observer):
 
     @torch.no_grad()
     def observe(self, view: View) -> None:
-        rows = [(index, row) for index, row in enumerate(view.rows) if row.conditional and row.prompt < len(self.words) and self.words[row.prompt]]
+        rows = [(index, row) for index, row in enumerate(view.rows) if row.conditional and row not in view.rows[:index]
+                and row.prompt < len(self.words) and self.words[row.prompt]]
         if not rows:
             return
         name = view.site.name

@@ -29,7 +29,7 @@ class Clock:
 
     def meet(self, timestep: Any) -> None:
         """The sampler says which timestep it is at. A run that starts at one that comes twice starts at the second: the first ends a step."""
-        value = float(timestep)
+        value = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)  # Sana-Sprint says it once a picture
         times = [float(time) for time in self.scheduler.timesteps]
         expected = getattr(self.scheduler, "begin_index", None) if self.position is None else self.position
         if isinstance(expected, int) and expected < len(times) and times[expected] == value:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from textwrap import shorten
 from typing import Any
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.prompt import Prompt, Span
 
 KNOWN = ("UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel", "PixArtTransformer2DModel", "SanaTransformer2DModel",
@@ -19,7 +20,7 @@ def tokenized(pipe: Any, texts: Sequence[str], max_sequence_length: int | None =
     max_sequence_length: if the pipeline is called with it, the same here; by default what the pipeline's call has. ValueError for a prompt that is
     cut, with the words that would be lost, and for a denoiser whose text keys are not known here: build its prompts with `tokenized_by`.
     """
-    denoiser = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    denoiser = uncompiled(getattr(pipe, "transformer", None) or getattr(pipe, "unet", None))
     options = {name: parameter.default for name, parameter in inspect.signature(type(pipe).__call__).parameters.items()}
     length: Any = max_sequence_length or options.get("max_sequence_length")
     match next((base.__name__ for base in type(denoiser).__mro__ if base.__name__ in KNOWN), type(denoiser).__name__):

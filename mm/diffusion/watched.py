@@ -84,7 +84,8 @@ def _watched_class(stock: type[Any]) -> type[Watched]:
     """`Watched` with the signature of the processors of this class: diffusers passes on the arguments that the signature names."""
 
     @functools.wraps(stock.__call__)
-    @torch.compiler.disable  # the rest of a compiled denoiser stays compiled; gates change each step and must not be compiled in
+    # the rest of a compiled denoiser stays compiled; gates change each step and must not be compiled in
+    @torch.compiler.disable(reason="attention under mm.control changes from step to step; compile the denoiser without fullgraph=True")
     def __call__(self: Watched, attn: nn.Module, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *args: Any,
                  **kwargs: Any) -> Any:
         text = encoder_hidden_states[0] if isinstance(encoder_hidden_states, tuple) else encoder_hidden_states  # IP-Adapter's come in a tuple
@@ -108,10 +109,11 @@ def is_watched(processor: Any) -> bool:
 
 
 @contextmanager
-def watched(denoiser: nn.Module, watcher: Watcher) -> Iterator[None]:
+def watched(denoiser: nn.Module, watcher: Watcher) -> Iterator[Callable[[], None]]:
     """Every attention processor of the denoiser under watch; afterwards the same objects stand where they stood.
 
     A processor with weights (IP-Adapter) stays registered in its module, so that parameters and the keys of the state dict are unchanged meanwhile.
+    What it yields puts those under watch that were set meanwhile, as pipelines of perturbed-attention guidance do in their own call.
     """
     modules = {name: module for name, module in denoiser.named_modules() if hasattr(module, "set_processor") and hasattr(module, "processor")}
     if not modules:
@@ -119,11 +121,16 @@ def watched(denoiser: nn.Module, watcher: Watcher) -> Iterator[None]:
     if any(is_watched(module.processor) for module in modules.values()):
         raise ValueError(f"this {type(denoiser).__name__} is under control already; leave that first, or give all edits to one `mm.control`")
     before = {name: module.__dict__.get("processor") for name, module in modules.items()}
-    try:
+
+    def renew() -> None:
         for name, module in modules.items():
-            kind: Any = type(module.processor)
-            module.__dict__["processor"] = _watched_class(kind)(module.processor, watcher, name)
-        yield
+            if not is_watched(module.processor):
+                kind: Any = type(module.processor)
+                module.__dict__["processor"] = _watched_class(kind)(module.processor, watcher, name)
+
+    try:
+        renew()
+        yield renew
     finally:
         for name, module in modules.items():
             if before[name] is not None:

@@ -155,7 +155,8 @@ def test_a_batch_that_does_not_fit_is_one_clear_error() -> None:
     with pytest.raises(ValueError, match="called with 3 rows, and 2 prompts with guidance need a multiple of 4"), \
             mm.control(toy.model, [], prompts=PROMPTS):
         toy()
-    with pytest.raises(ValueError, match="without `prompts` nobody knows what the rows are"), mm.control(toy.model):
+    with pytest.raises(ValueError, match="without `prompts` nobody knows what the rows are"), \
+                mm.control(toy.model, recorders=[Recorder([[[1]]])]):
         toy()
 
 

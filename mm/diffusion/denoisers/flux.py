@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.denoiser import Denoiser, shift
 from mm.diffusion.text import Text
 
@@ -27,7 +28,7 @@ class Flux(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import FluxTransformer2DModel
-        known = isinstance(getattr(pipe, "transformer", None), FluxTransformer2DModel)
+        known = isinstance(uncompiled(getattr(pipe, "transformer", None)), FluxTransformer2DModel)
         return known and pipe.transformer.config.in_channels == 4 * pipe.vae.config.latent_channels
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.denoiser import Denoiser, call_default
 from mm.diffusion.text import Text
 
@@ -17,7 +18,7 @@ class PixArt(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import PixArtTransformer2DModel
-        return isinstance(getattr(pipe, "transformer", None), PixArtTransformer2DModel)
+        return isinstance(uncompiled(getattr(pipe, "transformer", None)), PixArtTransformer2DModel)
 
     @property
     def network(self) -> Any:

@@ -3,6 +3,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.denoiser import Denoiser, call_default
 from mm.diffusion.text import Text
 
@@ -16,7 +17,7 @@ class Sana(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import SanaTransformer2DModel
-        known = isinstance(getattr(pipe, "transformer", None), SanaTransformer2DModel)
+        known = isinstance(uncompiled(getattr(pipe, "transformer", None)), SanaTransformer2DModel)
         return known and not pipe.transformer.config.get("guidance_embeds")
 
     @property

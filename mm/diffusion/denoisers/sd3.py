@@ -3,6 +3,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.denoiser import Denoiser, shift
 from mm.diffusion.text import Text
 
@@ -15,7 +16,7 @@ class SD3(Denoiser):
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         from diffusers import SD3Transformer2DModel
-        return isinstance(getattr(pipe, "transformer", None), SD3Transformer2DModel)
+        return isinstance(uncompiled(getattr(pipe, "transformer", None)), SD3Transformer2DModel)
 
     @property
     def network(self) -> Any:

@@ -3,6 +3,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mm.diffusion.compiled import uncompiled
 from mm.diffusion.denoiser import Denoiser
 from mm.diffusion.text import Text
 
@@ -32,7 +33,7 @@ class StableDiffusion(Denoiser):
 def plain_unet(pipe: Any) -> bool:
     """A UNet that takes noisy latents and nothing beside them in its channels, and no guidance as an input."""
     from diffusers import UNet2DConditionModel
-    unet = getattr(pipe, "unet", None)
+    unet = uncompiled(getattr(pipe, "unet", None))
     if not isinstance(unet, UNet2DConditionModel) or not hasattr(pipe, "encode_prompt"):
         return False
     config = pipe.unet.config

@@ -69,9 +69,11 @@ class LocalBlend(LatentEdit):
         if self.window.holds(control.moment):
             self.last_mask = self.mask(latents, recorder, len(control.prompts))
             latents = blended(latents, self.last_mask)
-        if control.moment.step == control.moment.steps - 1:
-            recorder.reset()  # the pipeline may run again
         return latents
+
+    def begins(self) -> None:
+        if self._recorder is not None:
+            self._recorder.reset()
 
     def mask(self, latents: Tensor, recorder: Recorder, prompts: int) -> Tensor:
         """bool [prompts, images, h, w] of what was recorded so far."""
