@@ -53,7 +53,7 @@ SMALLER = {
 
 
 def shipped() -> list[Path]:
-    found = (path for path in CONFIGS.rglob("*.yaml") if not NOT_OF_TRAINING & set(path.parts) and path.name != "lora.yaml")
+    found = (path for path in CONFIGS.rglob("*.yaml") if not NOT_OF_TRAINING & set(path.parts))
     return sorted(path for path in found if path.parent.name != "edit" or stands_alone(path))  # other files there are of edits, which train nothing
 
 
