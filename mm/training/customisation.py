@@ -12,7 +12,7 @@ from mm.training.pictures import PictureBatch
 from mm.training.references import ReferencedBatch, ReferencedPictures
 from mm.training.schedule import Schedule
 from mm.training.staging import replaced
-from mm.training.text_to_image import PictureLoss, TextToImage, trains
+from mm.training.text_to_image import PictureLoss, TextToImage
 from mm.vision.base import VisionEncoder
 from mm.vision.resize import Resize
 
@@ -53,12 +53,6 @@ class Customisation(TextToImage):
     @property
     def customiser(self) -> Customiser:
         return self.assembled[0]
-
-    def configure_model(self) -> None:
-        super().configure_model()
-        for part in self.parts.children():
-            if not trains(part) and part is not self.denoising.denoiser:
-                part.eval()  # wholly: T5 drops attention by a flag that is not its leaves'; the denoiser's decides on gradient checkpointing
 
     def further_parts(self) -> dict[str, nn.Module]:
         denoiser, encoder = self.denoising.denoiser, SubjectEncoder(self.encoders, self.side, self.finer)

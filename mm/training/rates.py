@@ -56,15 +56,19 @@ def groups_of(model: nn.Module, train: Mapping[str, float]) -> list[Group]:
 
 
 def freeze_others(model: nn.Module, train: Mapping[str, float]) -> None:
-    """Only what has a rate gets gradients. Layers without any trainable parameter rest: no dropout in them, no running statistics that drift."""
+    """Only what has a rate gets gradients. Parts without any trainable parameter rest: no dropout in them, no running statistics that drift.
+
+    Blocks that recompute their activations decide on it by their `training`: they and what holds them keep it, and all within them rests.
+    """
     rates = rates_of(model, train)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in rates)
     for part in model.children():
         if not any(parameter.requires_grad for parameter in part.parameters()):
-            for module in part.modules():
-                if not any(True for _ in module.children()):  # leaves only: blocks look at `training` to decide on gradient checkpointing
-                    module.eval()
+            lists = [module for module in part.modules() if isinstance(module, nn.ModuleList)]
+            blocks = {block for each in lists for block in each if getattr(block, "gradient_checkpointing", False)}
+            for module in part.modules():  # attention of transformers drops by a flag of its own, so leaves are not enough
+                module.training &= not blocks.isdisjoint(module.modules())
 
 
 def table(model: nn.Module, train: Mapping[str, float]) -> str:

@@ -1,6 +1,8 @@
 """What has a rate trains at it, and what has none rests."""
 import pytest
+import torch
 from torch import nn
+from transformers import T5Config, T5EncoderModel
 
 from mm.training import Constant, Cosine, Linear, Schedule
 from mm.training.rates import freeze_others, groups_of, rates_of, table
@@ -22,6 +24,18 @@ def test_a_rate_per_glob_and_what_has_none_rests() -> None:
     assert not parts.vision[1].training  # no running statistics that drift
     assert not parts.vision[2].training
     assert parts.language[0].training
+
+
+@pytest.mark.parametrize("recomputing", [False, True])
+def test_attention_of_a_frozen_text_encoder_drops_nothing(recomputing: bool) -> None:
+    torch.manual_seed(0)
+    encoder = T5EncoderModel(T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, dropout_rate=0.5))
+    if recomputing:
+        encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    freeze_others(nn.ModuleDict({"encoder": encoder, "projector": nn.Linear(8, 8)}).train(), {"projector": 1e-3})
+    ids = torch.arange(8)[None]
+    assert torch.equal(encoder(ids).last_hidden_state, encoder(ids).last_hidden_state)
+    assert encoder.encoder.block[0].training == recomputing  # by which it decides to recompute
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
