@@ -1,6 +1,6 @@
 """One call for the denoisers of diffusers pipelines, and what stands around it: prompts, pictures, steps."""
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ class Denoiser(ABC):
     """
 
     names: ClassVar[str]  # of the models, for messages
+    part: ClassVar[str] = "transformer"  # the pipeline's attribute that denoises
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
@@ -30,17 +31,21 @@ class Denoiser(ABC):
         """Whether the pipeline is of this family."""
 
     @property
-    @abstractmethod
     def network(self) -> Any:
         """The module that denoises."""
+        return getattr(self.pipe, self.part)
 
     @abstractmethod
     def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
         """The raw prediction."""
 
     @abstractmethod
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        """Through the pipeline's `encode_prompt`."""
+    def read(self, prompts: Sequence[str]) -> Text:
+        """B prompts through the pipeline's `encode_prompt`, with gradients for text encoders that want them."""
+
+    def against(self, negatives: Sequence[str]) -> Text:
+        """B prompts that guidance leads away from; the same, unless the pipeline reads them otherwise."""
+        return self.read(negatives)
 
     @property
     def device(self) -> torch.device:
@@ -58,14 +63,24 @@ class Denoiser(ABC):
         if not prompts or len(negatives) != len(prompts):
             raise ValueError(f"{type(self).__name__}: {len(prompts)} prompts and {len(negatives)} negative ones; expected at least one, and "
                              "one negative prompt for all or one each.")
-        found = self._encoded(list(prompts), negatives)
+        found = self.read(prompts), self.against(negatives)
         for each in found:
             _finite(each.tokens, f"{type(self.pipe).__name__}: a text encoder", "run text encoders in float32 or bfloat16")
         return found
 
+    @property
+    def usual_size(self) -> tuple[int, int]:
+        """(height, width) in px of the pictures that the model was made for. ValueError where it does not say."""
+        side = getattr(self.pipe, "default_sample_size", None) or self.network.config.get("sample_size")
+        if side is None:
+            raise ValueError(f"{type(self.pipe).__name__} does not say how large its pictures are; give `side`")
+        height, width = (side, side) if isinstance(side, int) else side
+        return int(height * self.pipe.vae_scale_factor), int(width * self.pipe.vae_scale_factor)
+
     @torch.no_grad()
-    def encode(self, pictures: Tensor | Image | Sequence[Image]) -> Tensor:
-        """Pictures [B, 3, H, W] in [−1, 1], or PIL's of one size → scaled latents [B, C, h, w] in float32: the VAE's mean.
+    def encode(self, pictures: Tensor | Image | Sequence[Image], draw: Callable[[torch.Size], Tensor] | None = None) -> Tensor:
+        """Pictures [B, 3, H, W] in [−1, 1], or PIL's of one size → scaled latents [B, C, h, w] in float32: the VAE's mean, or, in training, what it
+        is unsure about drawn: `draw` gives standard normal [B, C, h, w] for [C, h, w].
 
         ValueError for sides that are no multiples of `unit` (the pipeline would resize without a word), and where the VAE overflows. A picture need
         not be square."""
@@ -74,7 +89,7 @@ class Denoiser(ABC):
             raise ValueError(f"{type(self).__name__}: found pictures {list(pixels.shape)}, expected [B, 3, H, W] with H and W multiples of "
                              f"{self.unit}; crop or resize them first.")
         vae = self.pipe.vae
-        latents = self._coded(pixels.to(self.device, vae.dtype))
+        latents = self._coded(pixels.to(self.device, vae.dtype), draw)
         _finite(latents, *_vae_in(vae))
         return self._scaled(latents.float())
 
@@ -98,9 +113,13 @@ class Denoiser(ABC):
         """Latents [..., C, h, w] as the pipeline's own loop and its callbacks hold them."""
         return latents
 
-    def _coded(self, pixels: Tensor) -> Tensor:
+    def _coded(self, pixels: Tensor, draw: Callable[[torch.Size], Tensor] | None) -> Tensor:
         code = self.pipe.vae.encode(pixels)
-        return code.latent_dist.mode() if hasattr(code, "latent_dist") else code.latent
+        if not hasattr(code, "latent_dist"):
+            return code.latent
+        mean: Tensor = code.latent_dist.mode()
+        deviation = getattr(code.latent_dist, "std", None)  # a codec that is sure of its value has none
+        return mean if draw is None or deviation is None else mean + deviation * draw(mean.shape[1:]).to(mean)
 
     def _pictured(self, latents: Tensor) -> Tensor:
         return self.pipe.vae.decode(latents, return_dict=False)[0]

@@ -1,7 +1,7 @@
 """LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022; put into a denoiser by PEFT."""
 from pathlib import Path
 
-from mm.diffusion.denoising import denoising
+from mm.diffusion.denoisers import denoiser
 from mm.diffusion.source import Pipeline
 
 
@@ -21,24 +21,24 @@ class LoRA:
             from peft import LoraConfig
         except ImportError as error:
             raise RuntimeError("LoRA needs the peft package: pip install 'mm-attention[lora]'.") from error
-        denoiser = denoising(pipeline).denoiser
-        if not hasattr(denoiser, "add_adapter"):
-            raise ValueError(f"diffusers puts no adapters into {type(denoiser).__name__}; train its weights, whole or in part: leave lora out, "
+        network = denoiser(pipeline).network
+        if not hasattr(network, "add_adapter"):
+            raise ValueError(f"diffusers puts no adapters into {type(network).__name__}; train its weights, whole or in part: leave lora out, "
                              "and name them in train.")
-        denoiser.requires_grad_(False)
+        network.requires_grad_(False)
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=list(self.targets), lora_dropout=self.dropout,
                             init_lora_weights="gaussian")
-        denoiser.add_adapter(config)  # type: ignore[operator]
+        network.add_adapter(config)
 
     def save(self, pipeline: Pipeline, folder: Path) -> None:
         """The adapter alone, as `pipe.load_lora_weights(folder)` reads it."""
         from diffusers.utils import convert_state_dict_to_diffusers
         from peft import get_peft_model_state_dict
-        part = denoising(pipeline).part
+        part = denoiser(pipeline).part
         layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(getattr(pipeline, part)))
         pipeline.save_lora_weights(folder, **{f"{part}_lora_layers": layers})
 
     def merge(self, pipeline: Pipeline) -> None:
         """Add the products to the weights, and take the adapters out."""
-        pipeline.fuse_lora(components=[denoising(pipeline).part])
+        pipeline.fuse_lora(components=[denoiser(pipeline).part])
         pipeline.unload_lora_weights()

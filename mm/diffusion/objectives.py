@@ -1,45 +1,28 @@
-"""What a denoiser learns to say of a noisy latent: three parametrisations of one and the same knowledge, as classes that convert into each other.
-
-A latent x₀ and noise n give z = α x₀ + σ n. Each prediction is a line in (x₀, n); whoever knows z and the prediction knows both.
-"""
+"""What a denoiser learns to say of a noisy latent, and at which noise levels; the algebra of it is `mm.diffusion.prediction`."""
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mm.diffusion.prediction import Kind, Level, slope
+from mm.diffusion.schedule import Scheduler, kind_of, levels
+
 
 class Objective(ABC):
-    """sampler: what `prediction_type` of a diffusers scheduler is called that samples from such a model; None for flow matching schedulers."""
+    """kind: of the predictions that are trained for."""
 
-    sampler: str | None
-
-    @abstractmethod
-    def levels(self, u: Tensor, scheduler: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """u: uniform numbers in [0, 1), [B] → timesteps as the denoiser wants them, α and σ, each [B] float32."""
+    kind: ClassVar[Kind]
 
     @abstractmethod
-    def target(self, clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What the denoiser is to predict; all of one shape, or broadcasting to it."""
+    def levels(self, u: Tensor, scheduler: Scheduler) -> tuple[Tensor, Level]:
+        """u: uniform numbers in [0, 1), [B] → timesteps as the denoiser wants them, [B], and their levels, each [B] float32."""
 
-    @abstractmethod
-    def clean(self, noisy: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """x₀ as the prediction has it."""
-
-    @abstractmethod
-    def slope(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """|∂x₀ / ∂prediction|: an error of the prediction times this is the error of x₀."""
-
-    def noise(self, noisy: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """n as the prediction has it; not defined where σ = 0."""
-        return (noisy - alpha * self.clean(noisy, prediction, alpha, sigma)) / sigma
-
-    def check(self, config: Mapping[str, Any]) -> None:
+    def check(self, scheduler: Scheduler) -> None:
         """ValueError unless the scheduler of the pipeline samples from such a model."""
-        found = config.get("prediction_type") if "num_train_timesteps" in config and "beta_schedule" in config else None
-        if found != self.sampler:
-            raise ValueError(f"{type(self).__name__} trains a model whose scheduler has prediction_type {self.sampler!r}, and the pipeline's has "
+        found = kind_of(scheduler)
+        if found != self.kind:
+            raise ValueError(f"{type(self).__name__} trains a model whose scheduler has prediction_type {self.kind!r}, and the pipeline's has "
                              f"{found!r}; choose the objective that the scheduler samples from, or leave it out.")
 
 
@@ -47,41 +30,22 @@ class Diffusion(Objective):
     """Variance-preserving noise at a uniformly drawn timestep of the scheduler: Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models",
     NeurIPS 2020."""
 
-    def levels(self, u: Tensor, scheduler: Any) -> tuple[Tensor, Tensor, Tensor]:
-        table = scheduler.alphas_cumprod.to(u.device)
-        timesteps = (u * len(table)).long()
-        kept = table[timesteps]
-        return timesteps, kept.sqrt(), (1 - kept).sqrt()
+    def levels(self, u: Tensor, scheduler: Scheduler) -> tuple[Tensor, Level]:
+        known = levels(scheduler)
+        timesteps = (u * len(known.table)).long()
+        return timesteps, known.at(timesteps, known.table.new_empty(len(u), device=u.device))
 
 
 class Epsilon(Diffusion):
     """The noise: Ho, Jain & Abbeel, NeurIPS 2020."""
 
-    sampler = "epsilon"
-
-    def target(self, clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return noise
-
-    def clean(self, noisy: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (noisy - sigma * prediction) / alpha
-
-    def slope(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return sigma / alpha
+    kind = "epsilon"
 
 
 class VPrediction(Diffusion):
     """v = α n − σ x₀: Salimans & Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", ICLR 2022."""
 
-    sampler = "v_prediction"
-
-    def target(self, clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return alpha * noise - sigma * clean
-
-    def clean(self, noisy: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return alpha * noisy - sigma * prediction
-
-    def slope(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return sigma
+    kind = "v_prediction"
 
 
 class FlowMatching(Objective):
@@ -92,53 +56,42 @@ class FlowMatching(Objective):
     The scheduler's shift is one of sampling; training does not apply it (our choice, as in the training scripts of diffusers).
     """
 
-    sampler = None
+    kind = "flow_prediction"
 
     def __init__(self, location: float = 0.0, scale: float = 1.0) -> None:
         self.location, self.scale = location, scale
         if scale <= 0:
             raise ValueError(f"FlowMatching: scale {scale}; expected a deviation above 0.")
 
-    def levels(self, u: Tensor, scheduler: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def levels(self, u: Tensor, scheduler: Scheduler) -> tuple[Tensor, Level]:
         normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6)).float()
         sigma = torch.sigmoid(self.location + self.scale * normal)
-        return sigma * scheduler.config.num_train_timesteps, 1 - sigma, sigma
-
-    def target(self, clean: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return noise - clean
-
-    def clean(self, noisy: Tensor, prediction: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (noisy - sigma * prediction) / (alpha + sigma)
-
-    def slope(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return sigma / (alpha + sigma)
+        return sigma * scheduler.config.num_train_timesteps, Level(1 - sigma, sigma)
 
 
-def objective_of(config: Mapping[str, Any]) -> Objective:
-    """The objective whose models a scheduler with this configuration samples from. ValueError where it names another prediction."""
-    known: tuple[Objective, ...] = (Epsilon(), VPrediction())
-    if "beta_schedule" not in config:
-        return FlowMatching()
+def objective_of(scheduler: Scheduler) -> Objective:
+    """The objective whose models a scheduler samples from. ValueError where it names another prediction."""
+    known: tuple[Objective, ...] = (Epsilon(), VPrediction(), FlowMatching())
+    found = kind_of(scheduler)
     for objective in known:
-        if objective.sampler == config.get("prediction_type"):
+        if objective.kind == found:
             return objective
-    raise ValueError(f"a scheduler with prediction_type {config.get('prediction_type')!r} is not trained for; known are "
-                     f"{', '.join(str(objective.sampler) for objective in known)}, and flow matching.")
+    raise ValueError(f"a scheduler with prediction_type {found!r} is not trained for; known are {', '.join(each.kind for each in known)}.")
 
 
 class Weighting(ABC):
     """Factor on the loss of a noise level."""
 
     @abstractmethod
-    def weight(self, objective: Objective, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """[B] → [B]."""
+    def weight(self, kind: Kind, level: Level) -> Tensor:
+        """On the squared error of predictions of this kind; levels [B] → [B]."""
 
 
 class Even(Weighting):
     """Every level alike: the plain squared error of the prediction."""
 
-    def weight(self, objective: Objective, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return torch.ones_like(alpha)
+    def weight(self, kind: Kind, level: Level) -> Tensor:
+        return torch.ones_like(level.alpha)
 
 
 class MinSNR(Weighting):
@@ -152,6 +105,6 @@ class MinSNR(Weighting):
         if gamma <= 0:
             raise ValueError(f"MinSNR: gamma {gamma}; expected a ratio above 0.")
 
-    def weight(self, objective: Objective, alpha: Tensor, sigma: Tensor) -> Tensor:
-        ratio = alpha.square() / sigma.square().clamp_min(1e-12)
-        return ratio.clamp(max=self.gamma) * objective.slope(alpha, sigma).square()
+    def weight(self, kind: Kind, level: Level) -> Tensor:
+        ratio = level.alpha.square() / level.sigma.square().clamp_min(1e-12)
+        return ratio.clamp(max=self.gamma) * slope(kind, level).square()

@@ -5,6 +5,7 @@ ICLR 2022) predicts alpha e - sigma x; `flow_prediction` (Lipman et al., ICLR 20
 """
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+import torch
 from torch import Tensor
 
 Kind: TypeAlias = Literal["epsilon", "sample", "v_prediction", "flow_prediction"]
@@ -24,7 +25,7 @@ class Parts(NamedTuple):
     noise: Tensor
 
 
-def kind(name: str) -> Kind:
+def kind(name: object) -> Kind:
     """The kind that a scheduler's `prediction_type` names; ValueError for another."""
     for known in get_args(Kind):
         if name == known:
@@ -48,3 +49,27 @@ def parts(kind: Kind, prediction: Tensor, z: Tensor, level: Level) -> Parts:
             return Parts(alpha * z - sigma * prediction, alpha * prediction + sigma * z)
         case "flow_prediction":
             return Parts(z - sigma * prediction, z + alpha * prediction)
+
+
+def target(kind: Kind, clean: Tensor, noise: Tensor, level: Level) -> Tensor:
+    """What a model that knew both would predict of `level.alpha * clean + level.sigma * noise`."""
+    match kind:
+        case "epsilon":
+            return noise
+        case "sample":
+            return clean
+        case "v_prediction":
+            return level.alpha * noise - level.sigma * clean
+        case "flow_prediction":
+            return noise - clean
+
+
+def slope(kind: Kind, level: Level) -> Tensor:
+    """|d clean / d prediction|: an error of the prediction times this is the error of the clean latent."""
+    match kind:
+        case "epsilon":
+            return level.sigma / level.alpha
+        case "sample":
+            return torch.ones_like(level.alpha)
+        case "v_prediction" | "flow_prediction":
+            return level.sigma

@@ -98,7 +98,7 @@ def schedule(scheduler: Scheduler, steps: int, mu: float | None = None, sigmas: 
         return ddim(scheduler, steps)
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return flow(scheduler, steps, mu, sigmas)
-    other = "FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)" if _is_flow(scheduler) else \
+    other = "FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)" if kind_of(scheduler) == "flow_prediction" else \
         "DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, set_alpha_to_one=False)"
     raise ValueError(f"{type(scheduler).__name__}: inversion walks the steps of DDIMScheduler or FlowMatchEulerDiscreteScheduler; "
                      f"set pipe.scheduler = {other}, for inversion and for editing.")
@@ -106,16 +106,20 @@ def schedule(scheduler: Scheduler, steps: int, mu: float | None = None, sigmas: 
 
 def levels(scheduler: Scheduler) -> Levels:
     """How noisy each training timestep is, for any scheduler that has `alphas_cumprod`, or is of a flow: there sigma = t / N, unshifted."""
-    if _is_flow(scheduler):
+    predicted = kind_of(scheduler)
+    if predicted == "flow_prediction":
         sigma = torch.arange(scheduler.config.num_train_timesteps) / scheduler.config.num_train_timesteps
-        return Levels(torch.stack([1 - sigma, sigma], 1), "flow_prediction")
+        return Levels(torch.stack([1 - sigma, sigma], 1), predicted)
     if not hasattr(scheduler, "alphas_cumprod"):
         raise ValueError(f"{type(scheduler).__name__}: found no alphas_cumprod, and no flow; expected a scheduler of a diffusion or flow model.")
-    return Levels(_sides(scheduler.alphas_cumprod), kind(scheduler.config.prediction_type))
+    return Levels(_sides(scheduler.alphas_cumprod), predicted)
 
 
-def _is_flow(scheduler: Scheduler) -> bool:
-    return "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction"
+def kind_of(scheduler: Scheduler) -> Kind:
+    """What the models predict that a scheduler samples from; ValueError for one that names another prediction, or none."""
+    if "FlowMatch" in type(scheduler).__name__:
+        return "flow_prediction"
+    return kind(scheduler.config.get("prediction_type"))
 
 
 def _sides(alphas_cumprod: Tensor) -> Tensor:

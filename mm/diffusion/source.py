@@ -24,7 +24,7 @@ class Source(ABC):
 
 
 class Pretrained(Source):
-    """Any text-to-image pipeline on disk that `denoising` knows. path: the folder that diffusers saved, or a name that is in its cache."""
+    """Any text-to-image pipeline on disk that `denoiser` knows. path: the folder that diffusers saved, or a name that is in its cache."""
 
     whole_in_checkpoints = False
 

@@ -55,7 +55,7 @@ class Customisation(TextToImage):
         return self.assembled[0]
 
     def further_parts(self) -> dict[str, nn.Module]:
-        denoiser, encoder = self.denoising.denoiser, SubjectEncoder(self.encoders, self.side, self.finer)
+        denoiser, encoder = self.denoiser.network, SubjectEncoder(self.encoders, self.side, self.finer)
         projector, stream = SubjectProjector(encoder.width, self.tokens, self.hidden, self.heads), VisualStream.beside(denoiser, self.tokens)
         self.assembled = (Customiser(encoder, projector, stream),)  # a tuple, for its parts are registered already
         self.installed.enter_context(stream.installed(denoiser))

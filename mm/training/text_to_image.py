@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mm.diffusion.denoising import Denoising, denoising
+from mm.diffusion.denoiser import Denoiser
+from mm.diffusion.denoisers import denoiser
 from mm.diffusion.lora import LoRA
 from mm.diffusion.objectives import Even, Objective, Weighting, objective_of
+from mm.diffusion.prediction import Level, target
 from mm.diffusion.source import Source
 from mm.training.average import Average
 from mm.training.exact import ExactSteps
@@ -64,7 +66,7 @@ class TextToImage(ExactSteps):
         self.pipeline, self.objective_asked, self.weighting, self.lora = pipeline, objective, weighting or Even(), lora
         self.caption_dropout, self.average, self.resize, self.size = caption_dropout, average, resize, size
         self.objective: Objective
-        self.denoising: Denoising
+        self.denoiser: Denoiser
         self.averaged = ExitStack()  # open during validation
 
     # --- parts ------------------------------------------------------------------------------------------------------------------------------------
@@ -74,21 +76,21 @@ class TextToImage(ExactSteps):
         return self.unregistered[0]
 
     def configure_model(self) -> None:
-        if hasattr(self, "denoising"):
+        if hasattr(self, "denoiser"):
             return
         built = self.pipeline.build(self.first_pictures)
-        self.denoising = denoising(built)
+        self.denoiser = denoiser(built)
         if self.lora is not None:
             self.lora.add(built)
-        self.objective = self.objective_asked or objective_of(built.scheduler.config)
-        self.objective.check(built.scheduler.config)
+        self.objective = self.objective_asked or objective_of(built.scheduler)
+        self.objective.check(built.scheduler)
         own = {name: part for name, part in built.components.items() if isinstance(part, nn.Module)}
         parts = nn.ModuleDict(own | self.further_parts()).train()
         freeze_others(parts, self.rates)
         self.unregistered = (parts,)  # a tuple, so that only what is kept stands in checkpoints
         self.kept = nn.ModuleDict({name: part for name, part in parts.items() if self.pipeline.whole_in_checkpoints or trains(part)})
         self.groups = groups_of(parts, self.rates)
-        self.processor = self.reader(self.size or self.denoising.side)
+        self.processor = self.reader(self.size or min(self.denoiser.usual_size))
         if self.average is not None:
             self.average.start(parts)
 
@@ -123,13 +125,13 @@ class TextToImage(ExactSteps):
     # --- steps ------------------------------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: PictureBatch) -> PictureLoss:
-        latents = self.denoising.latents(scaled(batch.pixels), lambda shape: batch.noise(shape, stream=1))
+        latents = self.denoiser.encode(scaled(batch.pixels), lambda shape: batch.noise(shape, stream=1))
         noise = batch.noise(latents.shape[1:]).to(latents)
-        timesteps, alpha, sigma = self.objective.levels(batch.u, self.denoising.pipeline.scheduler)
-        a, s = (level.to(latents).view(-1, 1, 1, 1) for level in (alpha, sigma))
-        prediction = self.denoising.predict(a * latents + s * noise, timesteps, self.denoising.condition(batch.captions, latents.device))
-        errors = (prediction.float() - self.objective.target(latents, noise, a, s)).square().mean((1, 2, 3))
-        return PictureLoss((self.weighting.weight(self.objective, alpha, sigma).to(errors) * errors).sum(), errors.new_tensor(float(len(errors))))
+        timesteps, level = self.objective.levels(batch.u, self.denoiser.pipe.scheduler)
+        at = Level(*(side.to(latents).view(-1, 1, 1, 1) for side in level))
+        prediction = self.denoiser(at.alpha * latents + at.sigma * noise, timesteps.to(latents.device), self.denoiser.read(batch.captions))
+        errors = (prediction.float() - target(self.objective.kind, latents, noise, at)).square().mean((1, 2, 3))
+        return PictureLoss((self.weighting.weight(self.objective.kind, level).to(errors) * errors).sum(), errors.new_tensor(float(len(errors))))
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer | Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
@@ -162,7 +164,7 @@ class TextToImage(ExactSteps):
         with ExitStack() as stack:
             if self.average is not None:
                 stack.enter_context(self.average.used(self.parts))
-            whole = self.denoising.pipeline
+            whole = self.denoiser.pipe
             if self.lora is not None:
                 with replaced(folder / "lora") as staging:
                     self.lora.save(whole, staging)

@@ -6,7 +6,7 @@ from torch import nn
 
 from data.world import Edits, World
 from mm.diffusion import Even, FlowMatching
-from mm.diffusion.denoising import denoising
+from mm.diffusion.denoisers import denoiser
 from mm.diffusion.word_tokenizer import word_tokenizer
 from mm.sample import BadSample, Media, Sample, Turn
 from mm.training.average import Average
@@ -82,7 +82,7 @@ def test_an_average_forgets_its_beginning_and_is_lent_to_the_model() -> None:
 def test_a_flow_transformer_with_joint_attention_learns() -> None:
     pipeline, module = sd3(), TextToImage.__new__(TextToImage)
     nn.Module.__init__(module)
-    module.denoising, module.objective, module.weighting = denoising(pipeline), FlowMatching(), Even()
+    module.denoiser, module.objective, module.weighting = denoiser(pipeline), FlowMatching(), Even()
     pixels = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     batch = PictureBatch(("a",), pixels, ("a red circle", "a blue square", "", "a cross"), torch.rand(4, dtype=torch.float64), torch.arange(4))
     optimizer = torch.optim.AdamW(pipeline.transformer.parameters(), 1e-2)

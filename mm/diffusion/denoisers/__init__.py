@@ -24,5 +24,4 @@ def denoiser(pipe: Any) -> Denoiser:
                      "Another one is a subclass of mm.diffusion.denoiser.Denoiser.")
 
 
-
 __all__ = ["denoiser", "StableDiffusion", "StableDiffusionXL", "PixArt", "Sana", "SD3", "Flux"]

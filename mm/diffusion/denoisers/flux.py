@@ -1,4 +1,5 @@
 """FLUX.1: Black Forest Labs, 2024; Labs et al., "FLUX.1 Kontext: Flow Matching for In-Context Image Generation and Editing in Latent Space", 2025."""
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,6 @@ class Flux(Denoiser):
         return known and pipe.transformer.config.in_channels == 4 * pipe.vae.config.latent_channels
 
     @property
-    def network(self) -> Any:
-        return self.pipe.transformer
-
-    @property
     def unit(self) -> int:
         return 2 * super().unit
 
@@ -58,10 +55,9 @@ class Flux(Denoiser):
         squares = latents.unflatten(-1, (width // 2, 2)).unflatten(-3, (height // 2, 2))  # [..., C, rows, 2, columns, 2]
         return squares.movedim((-4, -2, -5, -3, -1), (-5, -4, -3, -2, -1)).flatten(-3).flatten(-3, -2)
 
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        given, pooled, _ = self.pipe.encode_prompt(prompts, None, device=self.device, num_images_per_prompt=1)
-        without, pooled_without, _ = self.pipe.encode_prompt(negatives, None, device=self.device, num_images_per_prompt=1)
-        return Text(given, pooled), Text(without, pooled_without)
+    def read(self, prompts: Sequence[str]) -> Text:
+        given, pooled, _ = self.pipe.encode_prompt(list(prompts), None, device=self.device, num_images_per_prompt=1)
+        return Text(given, pooled)
 
     def _shift(self, latents: Tensor) -> float | None:
         return shift(self.pipe.scheduler, (latents.shape[-2] // 2) * (latents.shape[-1] // 2))

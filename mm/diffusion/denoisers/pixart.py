@@ -1,5 +1,6 @@
 """PixArt: Chen et al., "PixArt-α: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis", ICLR 2024, and PixArt-Σ, ECCV
 2024."""
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,10 +22,6 @@ class PixArt(Denoiser):
         return isinstance(uncompiled(getattr(pipe, "transformer", None)), PixArtTransformer2DModel)
 
     @property
-    def network(self) -> Any:
-        return self.pipe.transformer
-
-    @property
     def unit(self) -> int:
         return super().unit * int(self.network.config.patch_size)
 
@@ -41,7 +38,7 @@ class PixArt(Denoiser):
         told = {"resolution": torch.tensor([[float(height), float(width)]]), "aspect_ratio": torch.tensor([[height / width]])}
         return {name: value.to(latents.device, self.network.dtype).repeat(len(latents), 1) for name, value in told.items()}
 
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        given, mask, without, mask_without = self.pipe.encode_prompt(prompts, True, negative_prompt=negatives, num_images_per_prompt=1,
-                                                                     device=self.device, clean_caption=call_default(self.pipe, "clean_caption"))
-        return Text(given, mask=mask), Text(without, mask=mask_without)
+    def read(self, prompts: Sequence[str]) -> Text:
+        given, mask, _, _ = self.pipe.encode_prompt(list(prompts), False, num_images_per_prompt=1, device=self.device,
+                                                    clean_caption=call_default(self.pipe, "clean_caption"))
+        return Text(given, mask=mask)

@@ -1,4 +1,5 @@
 """Sana: Xie et al., "SANA: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers", ICLR 2025."""
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,10 +22,6 @@ class Sana(Denoiser):
         return known and not pipe.transformer.config.get("guidance_embeds")
 
     @property
-    def network(self) -> Any:
-        return self.pipe.transformer
-
-    @property
     def unit(self) -> int:
         return super().unit * int(self.network.config.patch_size)
 
@@ -35,9 +32,13 @@ class Sana(Denoiser):
                              return_dict=False)[0]
         return found[:, :latents.shape[1]].to(latents.dtype)
 
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        given, mask, without, mask_without = self.pipe.encode_prompt(
-            prompts, True, negative_prompt=negatives, num_images_per_prompt=1, device=self.device,
-            clean_caption=call_default(self.pipe, "clean_caption"),
-            complex_human_instruction=call_default(self.pipe, "complex_human_instruction"))
-        return Text(given, mask=mask), Text(without, mask=mask_without)
+    def read(self, prompts: Sequence[str]) -> Text:
+        return self._read(prompts, call_default(self.pipe, "complex_human_instruction"))
+
+    def against(self, negatives: Sequence[str]) -> Text:
+        return self._read(negatives, None)
+
+    def _read(self, prompts: Sequence[str], instruction: list[str] | None) -> Text:
+        given, mask, _, _ = self.pipe.encode_prompt(list(prompts), False, num_images_per_prompt=1, device=self.device,
+                                                    clean_caption=call_default(self.pipe, "clean_caption"), complex_human_instruction=instruction)
+        return Text(given, mask=mask)

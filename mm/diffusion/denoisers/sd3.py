@@ -1,4 +1,5 @@
 """Stable Diffusion 3: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024."""
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -19,10 +20,6 @@ class SD3(Denoiser):
         return isinstance(uncompiled(getattr(pipe, "transformer", None)), SD3Transformer2DModel)
 
     @property
-    def network(self) -> Any:
-        return self.pipe.transformer
-
-    @property
     def unit(self) -> int:
         return super().unit * int(self.network.config.patch_size)
 
@@ -33,10 +30,10 @@ class SD3(Denoiser):
         return self.network(hidden_states=latents.to(dtype), timestep=timestep.expand(len(latents)), encoder_hidden_states=text.tokens.to(dtype),
                             pooled_projections=text.pooled.to(dtype), return_dict=False)[0].to(latents.dtype)
 
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        given, without, pooled, pooled_without = self.pipe.encode_prompt(prompts, None, None, device=self.device, num_images_per_prompt=1,
-                                                                         do_classifier_free_guidance=True, negative_prompt=negatives)
-        return Text(given, pooled), Text(without, pooled_without)
+    def read(self, prompts: Sequence[str]) -> Text:
+        given, _, pooled, _ = self.pipe.encode_prompt(list(prompts), None, None, device=self.device, num_images_per_prompt=1,
+                                                      do_classifier_free_guidance=False)
+        return Text(given, pooled)
 
     def _shift(self, latents: Tensor) -> float | None:
         patch = self.network.config.patch_size

@@ -1,4 +1,5 @@
 """Stable Diffusion 1.x and 2.x: Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022."""
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,23 +12,18 @@ from mm.diffusion.text import Text
 class StableDiffusion(Denoiser):
     """A UNet that reads tokens by cross-attention, and nothing besides."""
 
-    names = "Stable Diffusion 1 and 2"
+    names, part = "Stable Diffusion 1 and 2", "unet"
 
     @classmethod
     def matches(cls, pipe: Any) -> bool:
         return plain_unet(pipe) and pipe.unet.config.addition_embed_type is None
 
-    @property
-    def network(self) -> Any:
-        return self.pipe.unet
-
     def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
         dtype = self.network.dtype
         return self.network(latents.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype), return_dict=False)[0].to(latents.dtype)
 
-    def _encoded(self, prompts: list[str], negatives: list[str]) -> tuple[Text, Text]:
-        given, without = self.pipe.encode_prompt(prompts, self.device, 1, True, negative_prompt=negatives)
-        return Text(given), Text(without)
+    def read(self, prompts: Sequence[str]) -> Text:
+        return Text(self.pipe.encode_prompt(list(prompts), self.device, 1, False)[0])
 
 
 def plain_unet(pipe: Any) -> bool:

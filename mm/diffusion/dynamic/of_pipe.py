@@ -31,7 +31,7 @@ def scene(model: Denoiser, trajectory: Trajectory, prompt: str, nouns: Sequence[
         for target in read[1:]:
             tokens.read_in(target.spans[span].ids, _within(target.spans[span], [keys_if_any(target, noun) for noun in nouns]))
         learned.append((encoder, tokens))
-    wording = Wording(learned, lambda text: model._encoded([text], [negative])[0])
+    wording = Wording(learned, lambda text: model.read([text]))
     steps = len(trajectory.latents) - 1
     return Scene(model, reader or AttentionReader(model.network, model), model.schedule(steps, trajectory.noise), trajectory, wording, prompt, keys,
                  model.text([prompt], negative)[1])
