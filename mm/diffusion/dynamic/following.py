@@ -1,7 +1,7 @@
 """How the source's latent goes on, now that its prompt reads otherwise at every step."""
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from mm.diffusion.guidance import Model
@@ -19,8 +19,8 @@ class Following(ABC):
         """The latent after step `step`, of z before it and of the trajectory's `goal` after it; and what the next step gets as `negative`."""
 
     @abstractmethod
-    def trajectory(self, latents: Tensor, negatives: tuple[Text, ...]) -> Trajectory:
-        """What an edit needs. negatives: what each step returned."""
+    def trajectory(self, inverted: Trajectory, negatives: tuple[Text, ...]) -> Trajectory:
+        """What an edit needs. inverted: what words were learned along. negatives: what each step returned."""
 
 
 class AlongNullText(NullText, Following):
@@ -33,16 +33,8 @@ class AlongNullText(NullText, Following):
                  slack: float = 0.0) -> None:
         super().__init__(guidance, inner, lr, span, tolerance, slack)
 
-    def step(self, model: Model, schedule: Schedule, step: int, z: Tensor, goal: Tensor, text: Text, negative: Text) -> tuple[Tensor, Text]:
-        with torch.no_grad():
-            given = model(z, schedule.timesteps[step].to(z.device), text)
-        tokens = self._optimised(model, schedule, step, z, goal, given, negative, list(negative.tokens.detach().to(z.dtype).split(1)))
-        null = negative.with_tokens(torch.cat(tokens))
-        with torch.no_grad():
-            return self._next(model, schedule, step, z, given, null), null
-
-    def trajectory(self, latents: Tensor, negatives: tuple[Text, ...]) -> Trajectory:
-        return Trajectory(latents, negatives)
+    def trajectory(self, inverted: Trajectory, negatives: tuple[Text, ...]) -> Trajectory:
+        return replace(inverted, negatives=negatives)
 
 
 class Held(Following):
@@ -51,5 +43,5 @@ class Held(Following):
     def step(self, model: Model, schedule: Schedule, step: int, z: Tensor, goal: Tensor, text: Text, negative: Text) -> tuple[Tensor, Text]:
         return goal, negative
 
-    def trajectory(self, latents: Tensor, negatives: tuple[Text, ...]) -> Trajectory:
-        return PutBack(latents)
+    def trajectory(self, inverted: Trajectory, negatives: tuple[Text, ...]) -> Trajectory:
+        return PutBack(inverted.latents)

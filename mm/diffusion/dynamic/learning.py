@@ -86,7 +86,7 @@ class Learning(ABC):
             z, negative = self.following.step(scene.model, scene.schedule, step, z, scene.trajectory.latents[step + 1], text, negative)
             negatives.append(negative)
         rows = tuple(torch.stack(encoder) for encoder in zip(*(each.rows for each in found), strict=True))
-        return Learned(rows, self.following.trajectory(scene.trajectory.latents, tuple(negatives)), torch.stack([each.maps for each in found]),
+        return Learned(rows, self.following.trajectory(scene.trajectory, tuple(negatives)), torch.stack([each.maps for each in found]),
                        torch.stack([torch.stack([each.first, each.last]) for each in found]), objective.names,
                        torch.tensor([each.updates for each in found]), background)
 

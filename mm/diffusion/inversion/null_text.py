@@ -35,25 +35,27 @@ class NullText(Inversion):
     def invert(self, model: Model, schedule: Schedule, latents: Tensor, text: Text, negative: Text) -> Trajectory:
         text, negative = text.as_many_as(len(latents)), negative.as_many_as(len(latents))
         path = walk_up(model, schedule, latents, text)
-        z, tokens, found = path[0], list(negative.tokens.detach().to(path.dtype).split(1)), []
+        z, found = path[0], []
         for step in range(len(schedule)):
-            timestep = schedule.timesteps[step].to(z.device)
-            with torch.no_grad():
-                given = model(z, timestep, text)
-            tokens = self._optimised(model, schedule, step, z, path[step + 1], given, negative, tokens)
-            null = negative.with_tokens(torch.cat(tokens))
-            found.append(null)
-            with torch.no_grad():
-                z = self._next(model, schedule, step, z, given, null)
+            z, negative = self.step(model, schedule, step, z, path[step + 1], text, negative)
+            found.append(negative)
         return Trajectory(path, negatives=tuple(found))
+
+    def step(self, model: Model, schedule: Schedule, step: int, z: Tensor, goal: Tensor, text: Text, negative: Text) -> tuple[Tensor, Text]:
+        """One step from latents z [B, C, h, w], which is to lead to `goal`: where it leads, and the negative text found for it, the start of the next
+        step's. B prompts each."""
+        with torch.no_grad():
+            given = model(z, schedule.timesteps[step].to(z.device), text)
+        null = self._optimised(model, schedule, step, z, goal, given, negative)
+        with torch.no_grad():
+            return self._next(model, schedule, step, z, given, null), null
 
     def _next(self, model: Model, schedule: Schedule, step: int, z: Tensor, given: Tensor, null: Text) -> Tensor:
         without = model(z, schedule.timesteps[step].to(z.device), null)
         return schedule.down(step, z, without + self.guidance * (given - without))
 
-    def _optimised(self, model: Model, schedule: Schedule, step: int, z: Tensor, goal: Tensor, given: Tensor, negative: Text,
-                   start: list[Tensor]) -> list[Tensor]:
-        tokens = [row.clone().requires_grad_() for row in start]
+    def _optimised(self, model: Model, schedule: Schedule, step: int, z: Tensor, goal: Tensor, given: Tensor, negative: Text) -> Text:
+        tokens = [row.clone().requires_grad_() for row in negative.tokens.detach().to(z.dtype).split(1)]
         lr = self.lr * (1 - step / (self.span or 2 * len(schedule)))
         optimisers = [torch.optim.Adam([row], lr=lr) for row in tokens]
         going = list(range(len(tokens)))
@@ -70,4 +72,4 @@ class NullText(Inversion):
                 optimisers[row].step()
             bound = self.tolerance + self.slack * step
             going = [row for row, loss in zip(going, losses.tolist(), strict=True) if not loss < bound]
-        return [row.detach() for row in tokens]
+        return negative.with_tokens(torch.cat([row.detach() for row in tokens]))
