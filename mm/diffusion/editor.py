@@ -14,6 +14,7 @@ from mm.diffusion.branches import Branches
 from mm.diffusion.control import control
 from mm.diffusion.daam import heat
 from mm.diffusion.denoisers import denoiser
+from mm.diffusion.dynamic import AttentionReader, Learning, scene
 from mm.diffusion.edit import Edit
 from mm.diffusion.edits.local_blend import LocalBlend
 from mm.diffusion.guidance import guided
@@ -54,7 +55,7 @@ class Editor:
             self.denoiser.distilled_guidance, self.guidance = self.recipe.guidance, 1.0
         else:
             self.guidance = self.recipe.guidance
-        self.size = (side, side) if isinstance(side, int) else side or self._usual_size()
+        self.size = (side, side) if isinstance(side, int) else side or self.denoiser.usual_size
 
     def __call__(self, requests: Sequence[Request]) -> list[Edited]:
         """An edit for each request. ValueError for captions that the recipe cannot align and pictures that the model cannot read."""
@@ -73,7 +74,10 @@ class Editor:
                 word_keys(prompts[1], word)  # says what is wrong
         text, negative = self.denoiser.text([request.prompt, request.to])
         trajectory, schedule = self._start(request, text, negative)
-        latents = self._controlled(edits, prompts, recorder, trajectory, schedule, text, negative)
+        texts: Sequence[Text] = [text] * len(schedule)
+        if self.recipe.words is not None:
+            trajectory, texts = self._learned(self.recipe.words, request, trajectory)
+        latents = self._controlled(edits, prompts, recorder, trajectory, schedule, texts, negative)
         maps = {} if recorder is None else _maps(recorder, prompts, request.words, latents)
         blends = [edit.last_mask for edit in edits if isinstance(edit, LocalBlend) and edit.last_mask is not None]
         return _Run(latents, maps, blends[-1][1, 0].cpu().numpy() if blends else None, trajectory, schedule, text.rows([1]), negative.rows([1]))
@@ -95,17 +99,30 @@ class Editor:
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)).to(self.denoiser.device)
         return Trajectory(noise[None]), self.denoiser.schedule(self.recipe.steps, noise)
 
+    def _learned(self, words: Learning, request: Request, inverted: Trajectory) -> tuple[Trajectory, Sequence[Text]]:
+        """What to edit along, and how both captions read at each step, the nouns as they were learned in this picture."""
+        if request.image is None:
+            raise ValueError("words are learned in a picture that is given; give an image, or a recipe without `words`")
+        nouns = request.nouns or (() if self.recipe.nouns is None else self.recipe.nouns(request.prompt))
+        if not nouns:
+            raise ValueError(f"which words of {request.prompt!r} are to be learned? Give the request its nouns, or the recipe a tagger as `nouns`")
+        with torch.enable_grad():
+            where = scene(self.denoiser, inverted, request.prompt, nouns, [request.to],
+                          reader=AttentionReader(self.denoiser.network, self.denoiser, words.words_at, words.pixels_at))
+            learned = words.learn(where)
+        return learned.trajectory, learned.texts(where.wording, [request.prompt, request.to])
+
     def _controlled(self, edits: Sequence[Edit], prompts: Sequence[Prompt], recorder: Recorder | None, trajectory: Trajectory, schedule: Schedule,
-                    text: Text, negative: Text) -> Tensor:
-        """Latents [2, C, h, w] of source and edited picture."""
+                    texts: Sequence[Text], negative: Text) -> Tensor:
+        """Latents [2, C, h, w] of source and edited picture. texts: of both, at each step."""
         z = trajectory.noise.expand(2, *trajectory.noise.shape[1:]).clone()
         alone = self.guidance == 1
-        branches = Branches.unguided(2) if alone else Branches.guided(2) if text.fits(negative) else (Branches.negative(2), Branches.unguided(2))
+        branches = Branches.unguided(2) if alone else Branches.guided(2) if texts[0].fits(negative) else (Branches.negative(2), Branches.unguided(2))
         with control(self.denoiser.network, edits, prompts, branches, [recorder] if recorder is not None else ()) as running:
             for step, timestep in enumerate(schedule.timesteps):
                 running.at(step, len(schedule))
                 against = negative if trajectory.negatives is None else trajectory.negatives[step].rows([0, 0])
-                z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
+                z = trajectory.down(schedule, step, z, guided(self.denoiser, z, timestep, texts[step], against, self.guidance))
                 z = running.after(trajectory.after_step(z, step), complete=True)
         return z
 
@@ -124,14 +141,6 @@ class Editor:
                 z = run.schedule.down(step, z, guided(self.denoiser, z, timestep, text, against, self.guidance))
             found |= dict(zip(alike, z.split(1), strict=True))
         return [found[index] for index in range(len(runs))]
-
-    def _usual_size(self) -> tuple[int, int]:
-        """What the model was trained for."""
-        side = getattr(self.pipe, "default_sample_size", None) or getattr(self.denoiser.network.config, "sample_size", None)
-        if side is None:
-            raise ValueError(f"{type(self.pipe).__name__} does not say how large its pictures are; give `side`")
-        height, width = (side, side) if isinstance(side, int) else side
-        return height * self.pipe.vae_scale_factor, width * self.pipe.vae_scale_factor
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,23 +7,28 @@ from typing import Any
 
 import yaml
 
+from mm.diffusion.dynamic.learning import Learning
+from mm.diffusion.dynamic.nouns import Nouns
 from mm.diffusion.edit import Edit
-from mm.diffusion.inversion import Direct, Inversion, NullText
+from mm.diffusion.inversion import DDIM, Direct, Inversion, NullText
 from mm.parts import build
 
-PARTS = ("edits", "inversion", "steps", "guidance")
+PARTS = ("edits", "inversion", "words", "nouns", "steps", "guidance")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """edits: applied in this order. inversion: for pictures that are given. steps: of the sampler. guidance: classifier-free, or what a distilled
-    model is told.
+    """edits: applied in this order. inversion: for pictures that are given. words: how nouns of a given picture's caption are learned before it is
+    edited, None for words as they are. nouns: what finds them where a request names none. steps: of the sampler. guidance: classifier-free, or what a
+    distilled model is told.
 
     Defaults are those of Prompt-to-Prompt's notebooks, except that sources are held to their trajectory instead of optimised.
     """
 
     edits: tuple[Edit, ...] = ()
     inversion: Inversion = field(default_factory=Direct)
+    words: Learning | None = None
+    nouns: Nouns | None = None
     steps: int = 50
     guidance: float = 7.5
 
@@ -35,13 +40,20 @@ class Recipe:
                 raise ValueError(f"a recipe's edits are of mm.diffusion.Edit; got {type(edit).__name__}")
         if not isinstance(self.inversion, Inversion):
             raise ValueError(f"a recipe's inversion is one of mm.diffusion.inversion; got {type(self.inversion).__name__}")
-        if isinstance(self.inversion, NullText) and self.inversion.guidance != self.guidance:
-            raise ValueError(f"null texts optimised for guidance {self.inversion.guidance} do not hold the source under {self.guidance}; give both "
+        if self.words is not None and not isinstance(self.words, Learning):
+            raise ValueError(f"a recipe's words are learned by one of mm.diffusion.dynamic, such as DPL; got {type(self.words).__name__}")
+        if self.words is not None and not isinstance(self.inversion, DDIM | Direct):
+            raise ValueError(f"words are learned along a DDIM inversion, and hold to it by what they are told as `following`; got "
+                             f"{type(self.inversion).__name__}: use Direct, which puts the source back besides, or DDIM")
+        optimised = self.inversion if self.words is None else self.words.following
+        if isinstance(optimised, NullText) and optimised.guidance != self.guidance:
+            raise ValueError(f"null texts optimised for guidance {optimised.guidance} do not hold the source under {self.guidance}; give both "
                              "the same")
 
 
 def recipe(content: Mapping[str, Any]) -> Recipe:
-    """Built of the plain values of a YAML: `edits`, a list of import paths with init_args, `inversion`, one such, `steps`, `guidance`."""
+    """Built of the plain values of a YAML: `edits`, a list of import paths with init_args, `inversion`, `words` and `nouns`, one such each, `steps`,
+    `guidance`."""
     for name in content:
         if name not in PARTS:
             near = get_close_matches(str(name), PARTS, n=1)
@@ -50,8 +62,7 @@ def recipe(content: Mapping[str, Any]) -> Recipe:
     if not isinstance(edits, Sequence) or isinstance(edits, str):
         raise ValueError(f"a recipe's edits are a list, and here they are a {type(edits).__name__}; put a dash before each")
     given = {name: content[name] for name in ("steps", "guidance") if name in content}
-    if content.get("inversion"):
-        given["inversion"] = build(content["inversion"])
+    given |= {name: build(content[name]) for name in ("inversion", "words", "nouns") if content.get(name)}
     return Recipe(tuple(build(edit) for edit in edits), **given)
 
 

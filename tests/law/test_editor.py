@@ -10,6 +10,8 @@ from PIL import Image
 from mm.diffusion import LocalBlend, Recipe, Replace, Request, SelfInject, Window
 from mm.diffusion.changed import changed_words
 from mm.diffusion.denoisers import denoiser
+from mm.diffusion.dynamic import DPL, AlongNullText
+from mm.diffusion.dynamic.nouns import Given
 from mm.diffusion.editor import Editor, load
 from mm.diffusion.inversion import DDIM, NullText
 from mm.diffusion.recipe import read_recipe, recipe
@@ -66,6 +68,31 @@ def test_a_given_picture_is_its_own_source(pipe: Any) -> None:
     assert not np.array_equal(free.source, coded)
     optimised, = made(pipe, Request(SOURCE, TARGET, picture), inversion=NullText(guidance=3.0, inner=2))
     assert optimised.edited.shape == (16, 24, 3)
+
+
+def test_words_are_learned_in_a_given_picture_and_edited_with(pipe: Any) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8))
+    nouns = ("circle", "square")
+
+    def learning(updates: int) -> DPL:
+        return DPL(updates=updates, lr=5e-2, background=0.0, following=AlongNullText(3.0, inner=2), words_at=1, pixels_at=1)
+
+    request = Request(SOURCE, TARGET, picture, nouns=nouns)
+    plain, = made(pipe, request, edits=EDITS[:2], inversion=NullText(3.0, inner=2, tolerance=0.0, slack=0.0))
+    rows = {updates: made(pipe, request, edits=EDITS[:2], words=learning(updates), inversion=DDIM())[0] for updates in (0, 2)}
+    assert np.abs(rows[0].edited.astype(int) - plain.edited).max() <= 1  # words that nothing was learned for are the words as they are
+    assert not np.array_equal(rows[2].edited, rows[0].edited)
+    held, = made(pipe, Request(SOURCE, TARGET, picture), edits=EDITS[:2], words=learning(2), nouns=Given(nouns))
+    without, = made(pipe, request, edits=EDITS[:2])
+    assert np.array_equal(held.source, without.source)  # Direct, the default, puts the source back besides
+    with pytest.raises(ValueError, match="Give the request its nouns"):
+        made(pipe, Request(SOURCE, TARGET, picture), words=learning(2))
+    with pytest.raises(ValueError, match="in a picture that is given"):
+        made(pipe, Request(SOURCE, TARGET, nouns=nouns), words=learning(2))
+    with pytest.raises(ValueError, match="along a DDIM inversion"):
+        Recipe(words=DPL(), inversion=NullText())
+    with pytest.raises(ValueError, match=r"optimised for guidance 7\.5"):
+        Recipe(words=DPL(), guidance=3.0)
 
 
 def test_a_blend_names_its_words_or_finds_those_that_differ(pipe: Any) -> None:

@@ -26,14 +26,14 @@ class DPL(Learning):
         over: the noun with the lowest peak counts ("max", published), or all of them ("mean").
         balanced, clear, apart: thresholds of balance, background and disjoint attention.
         regions: how the background is found; five clusters by default.
-        updates, lr, weight_decay, following: see `Learning`.
+        updates, lr, weight_decay, following, words_at, pixels_at: see `Learning`.
     """
 
     def __init__(self, balance: float = 1.0, background: float = 0.05, disjoint: float = 0.05, over: Literal["max", "mean"] = "max",
                  balanced: Threshold = BALANCED, clear: Threshold = CLEAR, apart: Threshold = APART, regions: Regions | None = None,
                  updates: int = 20, lr: float = 1e-3, weight_decay: float = 1e-2,
-                 following: Following | None = None) -> None:
-        super().__init__(updates, lr, weight_decay, following)
+                 following: Following | None = None, words_at: float = 4, pixels_at: float = 2) -> None:
+        super().__init__(updates, lr, weight_decay, following, words_at, pixels_at)
         self.balance, self.background, self.disjoint, self.over = balance, background, disjoint, over
         self.balanced, self.clear, self.apart, self.regions = balanced, clear, apart, regions or Regions()
 

@@ -60,16 +60,19 @@ class Learning(ABC):
         updates: of a step, at most.
         lr, weight_decay: of AdamW, which begins anew at every step; the embeddings go on from the step before.
         following: how the source's latent stays on its trajectory.
+        words_at, pixels_at: of `AttentionReader`, where whoever makes the scene leaves the reader to this.
 
     Gradients are taken without guidance, of the conditional branch alone. Costs up to T · updates forwards with gradients, of which the reader may
     leave out what follows the last attention whose maps count.
     """
 
-    def __init__(self, updates: int = 20, lr: float = 1e-3, weight_decay: float = 1e-2, following: Following | None = None) -> None:
+    def __init__(self, updates: int = 20, lr: float = 1e-3, weight_decay: float = 1e-2, following: Following | None = None,
+                 words_at: float = 4, pixels_at: float = 2) -> None:
         if updates < 0 or lr <= 0:
             raise ValueError(f"updates={updates} and lr={lr}; expected updates of at least 0 and lr above 0")
         self.updates, self.lr, self.weight_decay = updates, lr, weight_decay
         self.following = AlongNullText() if following is None else following
+        self.words_at, self.pixels_at = words_at, pixels_at
 
     @abstractmethod
     def goal(self, scene: Scene) -> Goal:

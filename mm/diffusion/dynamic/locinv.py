@@ -19,14 +19,14 @@ class LocInv(Learning):
         similarity, inside, marginal, binding: weights of the losses; the marginal divergence is off unless asked for, and nothing waits for it, as
             released. Its formula is corrected: `mm.diffusion.leakage.marginal_divergence` says how.
         alike, overlapping, bound: thresholds.
-        updates, lr, weight_decay, following: see `Learning`; 31 updates of each kind a step, as released.
+        updates, lr, weight_decay, following, words_at, pixels_at: see `Learning`; 31 updates of each kind a step, as released.
     """
 
     def __init__(self, masks: Tensor, adjectives: Columns | None = None, similarity: float = 1.0, inside: float = 1.0, marginal: float = 0.0,
                  binding: float = 2.0, alike: Threshold = ALIKE, overlapping: Threshold = OVERLAPPING, bound: Threshold = BOUND,
                  updates: int = 31, lr: float = 1e-3, weight_decay: float = 1e-2,
-                 following: Following | None = None) -> None:
-        super().__init__(updates, lr, weight_decay, AlongNullText(inner=31) if following is None else following)
+                 following: Following | None = None, words_at: float = 4, pixels_at: float = 2) -> None:
+        super().__init__(updates, lr, weight_decay, AlongNullText(inner=31) if following is None else following, words_at, pixels_at)
         self.masks, self.adjectives = masks, adjectives
         self.similarity, self.inside, self.marginal, self.binding = similarity, inside, marginal, binding
         self.alike, self.overlapping, self.bound = alike, overlapping, bound
