@@ -44,7 +44,7 @@ def test_neutral_edits_are_the_plain_model_to_the_bit(family: Callable[[], Toy])
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
-def test_leaving_restores_the_model_to_the_bit(family: Callable[[], Toy]) -> None:
+def test_trap_leaving_restores_the_model_to_the_bit(family: Callable[[], Toy]) -> None:
     toy = family()
     before, state, plain = processors(toy.model), dict(toy.model.state_dict()), toy()
     with mm.control(toy.model, [GATED], prompts=PROMPTS) as control:
@@ -99,7 +99,7 @@ def test_pictures_of_any_shape(size: tuple[int, int]) -> None:
     assert grids == {size, (-(-size[0] // 2), -(-size[1] // 2))}
 
 
-def test_sites_are_numbered_in_order_of_execution_not_of_registration() -> None:
+def test_trap_sites_are_numbered_in_order_of_execution_not_of_registration() -> None:
     toy = denoisers.sd()
     listed = [name for name in toy.model.attn_processors if "attn1" in name]
     with mm.control(toy.model, [], prompts=PROMPTS) as control:
@@ -111,7 +111,7 @@ def test_sites_are_numbered_in_order_of_execution_not_of_registration() -> None:
     assert "mid" in listed[-1]
 
 
-def test_several_pictures_of_a_prompt_are_prompt_major() -> None:
+def test_trap_several_pictures_of_a_prompt_are_prompt_major() -> None:
     toy = denoisers.sd(8)
     with mm.control(toy.model, [GATED], prompts=PROMPTS, branches=Branches.guided(2, 2)) as control:
         control.at(0, 10)
@@ -121,7 +121,7 @@ def test_several_pictures_of_a_prompt_are_prompt_major() -> None:
     assert torch.equal(found[:6], toy()[:6])
 
 
-def test_conditional_first_and_other_layouts_are_said_and_not_guessed() -> None:
+def test_trap_conditional_first_and_other_layouts_are_said_and_not_guessed() -> None:
     toy = denoisers.sd(4)
     layouts = {Branches.conditional_first(2): (1, 0), Branches((Row(1), Row(0), Row(0, conditional=False), Row(0, 1))): (0, 1)}
     for branches, (row, source) in layouts.items():
@@ -131,7 +131,7 @@ def test_conditional_first_and_other_layouts_are_said_and_not_guessed() -> None:
         assert (found - map_form(toy, [MapEdit(row, source, COLUMNS["gated"])])).abs().max() < 1e-12
 
 
-def test_halves_of_guidance_in_calls_of_their_own() -> None:
+def test_trap_halves_of_guidance_in_calls_of_their_own() -> None:
     negative, conditional = denoisers.sd(2), denoisers.sd(2)
     conditional.given["encoder_hidden_states"] = noise(2, denoisers.WORDS, 12) + 1
     both = [Branches.negative(2), Branches.unguided(2)]
@@ -188,7 +188,7 @@ def test_t8_norms_residuals_and_rescaling_stay_the_stock_code() -> None:
 
 
 @pytest.mark.parametrize("family", [denoisers.sd, denoisers.sdxl, denoisers.flux], ids=lambda family: family.__name__)
-def test_fused_projections(family: Callable[[], Toy]) -> None:
+def test_trap_fused_projections_are_edited_too(family: Callable[[], Toy]) -> None:
     toy = family()
     plain = controlled(toy, [GATED])
     toy.model.fuse_qkv_projections()
@@ -209,7 +209,7 @@ def test_lora_takes_part() -> None:
     assert (found - without).abs().max() > 1e-3
 
 
-def test_old_processors_are_refused_with_what_to_do() -> None:
+def test_trap_old_processors_are_refused_with_what_to_do() -> None:
     from diffusers.models.attention_processor import AttnProcessor
 
     toy = denoisers.sd()

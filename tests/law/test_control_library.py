@@ -45,7 +45,7 @@ class Passing(torch.nn.Module):
         return image_embeds
 
 
-def test_ip_adapter_keeps_its_own_attention_and_its_weights() -> None:
+def test_trap_ip_adapter_keeps_its_own_attention_and_its_weights() -> None:
     toy = with_adapter()
     plain, keys, parameters = toy(), list(toy.model.state_dict()), [id(weight) for weight in toy.model.parameters()]
     before = dict(toy.model.attn_processors)
@@ -77,7 +77,7 @@ class Until(Given):
 
 
 @pytest.mark.parametrize("first", ["control", "compiled"])
-def test_a_compiled_denoiser_does_not_recompile_for_gates(first: str) -> None:
+def test_trap_a_compiled_denoiser_does_not_recompile_for_gates(first: str) -> None:
     from torch._dynamo.utils import counters
 
     toy = denoisers.sana(4)

@@ -150,7 +150,7 @@ def test_trap_the_average_is_over_as_many_steps_as_there_are() -> None:
         assert torch.equal(learned.background, (thirds == 1).view(6, 6))
 
 
-def test_the_background_is_looked_for_only_where_it_counts() -> None:
+def test_trap_the_background_is_looked_for_only_where_it_counts() -> None:
     class Unasked(Dense):
         def pixels(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
             raise AssertionError("asked for self-attention")

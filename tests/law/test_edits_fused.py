@@ -112,7 +112,7 @@ def test_words_of_sana() -> None:
 
 
 @pytest.mark.parametrize(("edit", "takes"), SELVES.values(), ids=SELVES)
-def test_pixels_of_sanas_linear_attention(edit: Edit, takes: set[str]) -> None:
+def test_trap_pixels_of_sanas_linear_attention(edit: Edit, takes: set[str]) -> None:
     """Against its map, written out: relu(q) relu(k)^T, rows divided by their sums."""
     toy = denoisers.sana()
     toy.model.to(torch.float32)  # which the library computes it in

@@ -106,7 +106,7 @@ def test_losses_against_masks_are_what_they_say() -> None:
     assert marginal_divergence(inside, NOUNS, swapped) > 1
 
 
-def test_the_divergence_counts_both_directions_alike() -> None:
+def test_trap_the_divergence_counts_both_directions_alike() -> None:
     """The released code counts columns half and rows whole."""
     seen = maps()
     turned = marginal_divergence(seen.transpose(0, 1), NOUNS, masks().transpose(1, 2))

@@ -22,7 +22,7 @@ def test_given_nouns_are_as_given() -> None:
     assert Given(["dog", "cat"])("a cat") == ("dog", "cat")
 
 
-def test_tagged_nouns_come_once_in_order_and_without_punctuation() -> None:
+def test_trap_tagged_nouns_come_once_in_order_and_without_punctuation() -> None:
     assert Tagged(tag)("a cat, red dogs and a cat") == ("cat", "dogs")
 
 

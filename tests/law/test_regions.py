@@ -17,7 +17,7 @@ def test_clouds_that_lie_apart_are_found_whatever_the_seed() -> None:
     assert all(same_parts(kmeans(points, 4, seed), truth) for seed in range(3))
 
 
-def test_a_seed_gives_the_same_clusters_and_leaves_the_global_one_alone() -> None:
+def test_trap_a_seed_gives_the_same_clusters_and_leaves_the_global_one_alone() -> None:
     points = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
     state = torch.get_rng_state()
     assert torch.equal(kmeans(points, 5, seed=1), kmeans(points, 5, seed=1))

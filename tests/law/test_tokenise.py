@@ -113,7 +113,7 @@ def test_a_word_of_textual_inversion_is_one_word_of_several_tokens() -> None:
     assert (prompt.text, prompt.spans[0].pieces[1:-1]) == ("a <toy> cat", ("a", "", "", "<toy>", "cat"))
 
 
-def test_sd3_has_clip_and_t5_side_by_side() -> None:
+def test_trap_sd3_has_clip_and_t5_side_by_side() -> None:
     cutter = t5(WORDS)
     encoder, first, second = t5_encoder(cutter), *(clip_encoder(CLIPTextModelWithProjection) for _ in range(2))
     seen = read_by(encoder)

@@ -140,7 +140,7 @@ def test_a_mask_acts_where_it_is_at_every_resolution(latents: tuple[int, int]) -
 
 
 @DENOISERS
-def test_words_are_recorded_as_the_columns_of_the_map(make: Maker) -> None:
+def test_trap_words_are_recorded_as_the_columns_of_the_map(make: Maker) -> None:
     denoiser = make().double()
     plain = called(denoiser)
     words, every = WordMaps([[1, 2], [3]]), WordMaps([[key] for key in range(KEYS)])
