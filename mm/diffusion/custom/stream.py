@@ -104,16 +104,16 @@ class VisualStream(nn.Module):
     def save(self, file: Path | str) -> None:
         """As safetensors; sizes stand in its metadata."""
         weights = {name: weight.detach().contiguous() for name, weight in self.state_dict().items()}
-        save_file(weights, file, {"width": str(self.width), "layers": json.dumps(self.layers)})
+        save_file(weights, file, {"stream": json.dumps({"width": self.width, "layers": self.layers})})  # one entry: several are in no fixed order
 
     @classmethod
     def load(cls, file: Path | str, device: str | torch.device = "cpu") -> Self:
         """What `save` has written; data only, nothing in it is executed. ValueError for another file."""
         with safe_open(str(file), "pt", device=str(device)) as stored:
             about = stored.metadata() or {}
-            if not {"width", "layers"} <= about.keys():
-                raise ValueError(f"{file} is no visual stream: its metadata has {sorted(about)}, expected width and layers")
-            stream = cls(int(about["width"]), json.loads(about["layers"]))
+            if "stream" not in about:
+                raise ValueError(f"{file} is no visual stream: its metadata has {sorted(about)}, expected stream")
+            stream = cls(**json.loads(about["stream"]))
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
         stream.load_state_dict(weights, assign=True)
         return stream
