@@ -18,19 +18,19 @@ PARTS = ("edits", "inversion", "words", "nouns", "steps", "guidance")
 
 @dataclass(frozen=True)
 class Recipe:
-    """edits: applied in this order. inversion: for pictures that are given. words: how nouns of a given picture's caption are learned before it is
-    edited, None for words as they are. nouns: what finds them where a request names none. steps: of the sampler. guidance: classifier-free, or what a
-    distilled model is told.
+    """edits: applied in this order. inversion: for pictures that are given. steps: of the sampler. guidance: classifier-free, or what a distilled
+    model is told. words: how nouns of a given picture's caption are learned before it is edited, None for words as they are. nouns: what finds them
+    where a request names none.
 
     Defaults are those of Prompt-to-Prompt's notebooks, except that sources are held to their trajectory instead of optimised.
     """
 
     edits: tuple[Edit, ...] = ()
     inversion: Inversion = field(default_factory=Direct)
-    words: Learning | None = None
-    nouns: Nouns | None = None
     steps: int = 50
     guidance: float = 7.5
+    words: Learning | None = None
+    nouns: Nouns | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not self.guidance >= 0:

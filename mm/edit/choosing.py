@@ -73,4 +73,4 @@ def sampled(base: Recipe, edits: Sequence[Edit], wishes: Wishes) -> Recipe:
     inversion = base.inversion
     if isinstance(inversion, NullText):
         inversion = NullText(guidance, inversion.inner, inversion.lr, inversion.span, inversion.tolerance, inversion.slack)
-    return Recipe(tuple(edits), inversion, base.steps if wishes.steps is None else wishes.steps, guidance)
+    return replace(base, edits=tuple(edits), inversion=inversion, steps=base.steps if wishes.steps is None else wishes.steps, guidance=guidance)
