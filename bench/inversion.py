@@ -19,8 +19,8 @@ from torch import Tensor
 from bench.machine import machine
 from mm.diffusion.denoiser import Denoiser
 from mm.diffusion.denoisers import denoiser
-from mm.diffusion.editor import load
 from mm.diffusion.inversion import DDIM, Direct, EditFriendly, Inversion, NegativePrompt, NullText, reconstruct
+from mm.diffusion.load import load
 from mm.diffusion.text import Text
 
 

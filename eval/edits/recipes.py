@@ -2,21 +2,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from eval.frame.benchmark import Row
+from mm.diffusion.recipe import read_content
 
 
 def read_recipe(file: str) -> Row:
     """{"name": the file's, and what it holds}. ValueError for a file that holds no recipe."""
     path = Path(file)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"cannot read the recipe {path}: {error}") from error
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} holds {'nothing' if not content else type(content).__name__}; a recipe is like those in configs/edit")
-    return {"name": path.stem, **content}
+    return {"name": path.stem, **read_content(path)}
 
 
 def read_recipes(files: Sequence[str]) -> list[Row]:

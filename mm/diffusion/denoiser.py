@@ -53,8 +53,8 @@ class Denoiser(ABC):
 
     @property
     def unit(self) -> int:
-        """Sides of pictures are multiples of this many pixels."""
-        return int(self.pipe.vae_scale_factor)
+        """Sides of pictures are multiples of this many pixels: those of a latent, times the side of a transformer's patch."""
+        return int(self.pipe.vae_scale_factor) * int(self.network.config.get("patch_size", 1))
 
     @torch.no_grad()
     def text(self, prompts: Sequence[str], negative: str | Sequence[str] = "") -> tuple[Text, Text]:

@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,29 +158,6 @@ class _Run:
         """Whether both may go through the model in one batch."""
         return self is other or (type(self.trajectory) is type(other.trajectory) and self.trajectory.negatives is other.trajectory.negatives is None
                                  and self.latents.shape == other.latents.shape and self.text.fits(other.text) and self.negative.fits(other.negative))
-
-
-def load(folder: str | Path, device: str = "cpu", dtype: str | None = None) -> Any:
-    """A pipeline of a local folder, from safetensors, with no code of the folder's own. ValueError for a folder that holds none."""
-    from diffusers import DiffusionPipeline
-
-    import mm.diffusion.codec  # noqa: F401 a pipeline may name it, and diffusers imports nothing for a folder's sake
-    from mm.diffusion.quiet import quiet
-    from mm.diffusion.source import left_out
-
-    if not (Path(folder) / "model_index.json").is_file():
-        raise ValueError(f"{folder} holds no pipeline of diffusers: model_index.json is missing; give a folder that `save_pretrained` wrote")
-    kind = getattr(torch, dtype, None) if dtype else None
-    if dtype and not isinstance(kind, torch.dtype):
-        raise ValueError(f"{dtype!r} is no dtype of torch; use float32, bfloat16 or float16")
-    try:
-        with quiet():
-            pipe = DiffusionPipeline.from_pretrained(
-                str(folder), torch_dtype=kind, use_safetensors=True, local_files_only=True, **left_out(folder))
-    except (OSError, ValueError, AttributeError, ImportError) as error:
-        raise ValueError(f"cannot load the pipeline {folder}: {error}") from error
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device)
 
 
 def _blending(edit: Edit, words: tuple[str, ...] | None) -> Edit | None:

@@ -67,14 +67,21 @@ def recipe(content: Mapping[str, Any]) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Of a YAML file such as those in configs/edit. ValueError that names the file for anything else."""
+    """Of a YAML file such as those in configs/edit/recipe. ValueError that names the file for anything else."""
+    content = read_content(path)
+    try:
+        return recipe(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """What the YAML file of a recipe says, not yet built. ValueError for a file that says nothing."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} holds {'nothing' if not content else type(content).__name__}; a recipe has {', '.join(PARTS)}, as in configs/edit")
-    try:
-        return recipe(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path} holds {'nothing' if not content else type(content).__name__}; "
+                         f"a recipe is like those in configs/edit, with {', '.join(PARTS)}")
+    return content

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mm.diffusion import Editor, Request
 from mm.diffusion.denoisers import denoiser
-from mm.diffusion.editor import load
+from mm.diffusion.load import load
 from mm.diffusion.recipe import read_recipe
 from mm.edit.choosing import Wishes, chosen
 from mm.edit.files import heat_on, write

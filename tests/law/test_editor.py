@@ -12,8 +12,9 @@ from mm.diffusion.changed import changed_words
 from mm.diffusion.denoisers import denoiser
 from mm.diffusion.dynamic import DPL, AlongNullText
 from mm.diffusion.dynamic.nouns import Given
-from mm.diffusion.editor import Editor, load
+from mm.diffusion.editor import Editor
 from mm.diffusion.inversion import DDIM, NullText
+from mm.diffusion.load import load
 from mm.diffusion.recipe import read_recipe, recipe
 from tests.diffusion_pipelines import BUILDERS, pipeline, stable_diffusion
 from tests.drawing import sd3_folder

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from mm.diffusion.editor import load
+from mm.diffusion.load import load
 from tests.drawing import DRAW, SMALL, pixart
 from tests.law.test_resume import assert_equal_to_the_bit
 from tests.photos import write_photographs

@@ -21,10 +21,6 @@ class PixArt(Denoiser):
         from diffusers import PixArtTransformer2DModel
         return isinstance(uncompiled(getattr(pipe, "transformer", None)), PixArtTransformer2DModel)
 
-    @property
-    def unit(self) -> int:
-        return super().unit * int(self.network.config.patch_size)
-
     def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
         dtype = self.network.dtype
         found = self.network(latents.to(dtype), encoder_hidden_states=text.tokens.to(dtype), encoder_attention_mask=text.mask,

@@ -21,10 +21,6 @@ class Sana(Denoiser):
         known = isinstance(uncompiled(getattr(pipe, "transformer", None)), SanaTransformer2DModel)
         return known and not pipe.transformer.config.get("guidance_embeds")
 
-    @property
-    def unit(self) -> int:
-        return super().unit * int(self.network.config.patch_size)
-
     def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
         dtype = self.network.dtype
         timestep = timestep.expand(len(latents)) * self.network.config.timestep_scale

@@ -19,10 +19,6 @@ class SD3(Denoiser):
         from diffusers import SD3Transformer2DModel
         return isinstance(uncompiled(getattr(pipe, "transformer", None)), SD3Transformer2DModel)
 
-    @property
-    def unit(self) -> int:
-        return super().unit * int(self.network.config.patch_size)
-
     def __call__(self, latents: Tensor, timestep: Tensor, text: Text) -> Tensor:
         if text.pooled is None:
             raise ValueError("SD3: the text has no pooled embedding, which the model reads; encode prompts with `text`.")
