@@ -1,6 +1,14 @@
 """Mistakes of the original code and of hooks on diffusers that no other test here is about."""
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention_dispatch import attention_backend
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import Tensor
+
 import mm
-from mm.diffusion import Branches, Moment, Recorder, SelfEdit, Site
+from mm.diffusion import Branches, Moment, Recorder, Row, SelfEdit, SelfInject, Site
 from mm.diffusion.edit import Role
 from mm.diffusion.observer import Observer, View
 from tests import denoisers, pipelines
@@ -61,3 +69,50 @@ def test_trap_attention_head_dim_of_a_unet_is_its_number_of_heads() -> None:
             control.at(0, 10)
             toy()
         assert heads.counts == {count}
+
+
+def test_trap_cross_attention_kwargs_reach_the_stock_processor_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    found, shapes = [], []
+
+    class Scaled(AttnProcessor2_0):
+        def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, attention_mask: Tensor | None = None,
+                     temb: Tensor | None = None, strength: float = 1.0) -> Tensor:
+            shapes.append(strength)
+            return strength * super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+
+    toy = denoisers.sd(4)
+    toy.model.set_attn_processor(Scaled())
+    toy.given["cross_attention_kwargs"] = {"strength": 0.5}
+    caplog.clear()  # of what building the toy says
+    with caplog.at_level("WARNING"):
+        found.append(toy())
+        with mm.control(toy.model, [], PROMPTS, recorders=[Heads()]) as control:
+            control.at(0, 10)
+            found.append(toy())
+    assert torch.equal(*found)
+    assert set(shapes) == {0.5}
+    assert not caplog.records
+
+
+def test_trap_a_third_chunk_of_guidance_is_named_not_guessed() -> None:
+    toy, recorder = denoisers.sd(6), Recorder([[[1, 2]], [[1, 2]]])
+    rows = tuple(Row(prompt, conditional=conditional) for conditional in (False, True, True) for prompt in (0, 1))
+    with mm.control(toy.model, [], PROMPTS, recorders=[recorder]) as control:
+        control.at(0, 10)
+        with pytest.raises(ValueError, match="6 rows"):
+            toy()
+    with mm.control(toy.model, [SelfInject(1.0, 1.0)], PROMPTS, Branches(rows)) as control:
+        control.at(0, 10)
+        named = toy()
+    plain = toy()
+    assert torch.equal(named[[0, 1, 2, 4]], plain[[0, 1, 2, 4]])
+    assert all((named[row] - plain[row]).abs().max() > 1e-6 for row in (3, 5))
+
+
+def test_trap_other_attention_backends_than_the_native_one_are_refused_not_missed() -> None:
+    toy = denoisers.flux(2)
+    with mm.control(toy.model, [SelfInject(1.0, 1.0)], PROMPTS) as control:
+        control.at(0, 10)
+        toy()
+        with attention_backend("flex"), pytest.raises(ValueError, match="was not seen"):
+            toy()
