@@ -54,6 +54,7 @@ bench: .venv/.installed
 	$(BIN)/python -m bench.video
 	$(BIN)/python -m bench.decoding
 	$(BIN)/python -m bench.eval
+	$(BIN)/python -m bench.edit
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
